@@ -1,0 +1,64 @@
+/*
+ * core/hash.h - streaming SHA-256 and SHA-512.
+ *
+ * SHA-256 is done by the SHA extensions where the processor has them (one
+ * lane, or two interleaved: the unit is latency-bound, so a second stream is
+ * nearly free, ENGINE.md) and by OpenSSL EVP elsewhere; the choice is made
+ * once, after a self-test against EVP.  SHA-512 is EVP's.
+ *
+ * Threads: the functions are reentrant; a struct kr_hash belongs to one
+ * thread at a time.
+ */
+#ifndef KR_CORE_HASH_H
+#define KR_CORE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/digest.h"
+#include "core/err.h"
+
+struct kr_hash {
+	uint8_t alg; /* enum kr_digest_alg */
+	uint8_t tail_len;
+	uint8_t tail[64];
+	uint32_t state[8];
+	uint64_t total_bytes;
+	void *evp; /* EVP_MD_CTX where EVP does the work, else NULL */
+};
+
+/* Start a digest of @alg.  KR_E_NOMEM: EVP had no memory. */
+KR_NODISCARD enum kr_err kr_hash_init(struct kr_hash *h,
+				      enum kr_digest_alg alg);
+void kr_hash_update(struct kr_hash *h, const void *buf, size_t len);
+
+/* Update two independent streams (both KR_SHA256) by @len bytes each, in one
+ * pass where the processor allows it.  @buf_a and @buf_b may be the same
+ * memory: a blob's digest and its piece's. */
+void kr_hash_update_pair(struct kr_hash *a, const void *buf_a,
+			 struct kr_hash *b, const void *buf_b, size_t len);
+
+/* Finish; @h holds nothing afterwards. */
+void kr_hash_final(struct kr_hash *h, struct kr_digest *ret);
+
+/* Drop @h unfinished. */
+void kr_hash_fini(struct kr_hash *h);
+
+/*
+ * Save and restore a KR_SHA256 stream, so that an upload session survives a
+ * restart without re-reading what it already received.
+ * KR_E_UNSUPPORTED where EVP holds the state: the caller re-hashes.
+ */
+enum { KR_HASH_STATE_LEN = 8 * 4 + 8 + 1 + 64 };
+KR_NODISCARD enum kr_err kr_hash_save(const struct kr_hash *h,
+				      uint8_t buf[KR_HASH_STATE_LEN]);
+KR_NODISCARD enum kr_err kr_hash_load(struct kr_hash *h,
+				      const uint8_t buf[KR_HASH_STATE_LEN]);
+
+/* One-shot SHA-256 of @len bytes into @ret (KR_SHA256_LEN bytes). */
+void kr_sha256(const void *buf, size_t len, uint8_t ret[KR_SHA256_LEN]);
+
+/* Name of the implementation in use: "sha-ni-x2" or "openssl-evp". */
+const char *kr_hash_impl_name(void);
+
+#endif
