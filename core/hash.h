@@ -12,6 +12,7 @@
 #ifndef KR_CORE_HASH_H
 #define KR_CORE_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,5 +61,9 @@ void kr_sha256(const void *buf, size_t len, uint8_t ret[KR_SHA256_LEN]);
 
 /* Name of the implementation in use: "sha-ni-x2" or "openssl-evp". */
 const char *kr_hash_impl_name(void);
+
+/* For tests only: streams begun from now on use EVP (@on) or what was found
+ * at start.  Streams under way go on as they began. */
+void kr_hash_force_evp(bool on);
 
 #endif
