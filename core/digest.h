@@ -21,7 +21,7 @@ enum {
 };
 
 struct kr_digest {
-	uint8_t alg; /* enum kr_digest_alg */
+	uint8_t alg;                      /* enum kr_digest_alg */
 	uint8_t bytes[KR_DIGEST_LEN_MAX]; /* unused tail is 0 */
 };
 
