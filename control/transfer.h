@@ -1,0 +1,177 @@
+/*
+ * control/transfer.h - the driver of a peerwire node: its connections on the
+ * ring, its blobs in the store.
+ *
+ *	kr_node (PURE)  <-- events / actions -->  kr_transfer  <-->  kr_io
+ *	                                             |
+ *	                                          kr_store
+ *
+ * A blob on this host is a struct kr_blob: complete (a file of the store), or
+ * partial (a download in progress).  References are counted; a blob that
+ * nobody refers to and no peer uses is let go (a partial stays on disk and
+ * resumes).
+ *
+ *	absent --kr_transfer_fetch--> partial --all pieces--> committing
+ *	   |                             |                        |
+ *	   +--kr_transfer_open_blob------+------------------> complete
+ *
+ * Threads: reactor only.
+ */
+#ifndef KR_CONTROL_TRANSFER_H
+#define KR_CONTROL_TRANSFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/addr.h"
+#include "core/digest.h"
+#include "core/err.h"
+#include "core/io.h"
+#include "core/store.h"
+#include "peerwire/metainfo.h"
+#include "peerwire/node.h"
+
+struct kr_transfer;
+struct kr_blob;
+
+struct kr_transfer_opts {
+	struct kr_io *io;       /* borrowed, as all pointers here */
+	struct kr_store *store;
+	const struct kr_policy *policy;
+	struct kr_peer_id id;
+	enum kr_peer_role role;
+	const char *cluster, *zone;
+	struct kr_addr listen;   /* port 0: the kernel chooses */
+	uint32_t connections_max; /* 0: 4096 */
+	bool verify_full; /* re-hash the whole blob before commit: origins, who
+			     vouch for the digest, and `verify: full` */
+	void *ctx;
+	/* The swarm of @b needs neighbours (again): announce it, then
+	 * kr_blob_peers.  Also called when a peer looked @b up. */
+	void (*need_peers)(void *ctx, struct kr_blob *b);
+	/* @id sent bytes of @b that did not match their hash. */
+	void (*bad_peer)(void *ctx, struct kr_blob *b,
+			 const struct kr_peer_id *id,
+			 const struct kr_addr *addr);
+	/* A blob became complete or was let go; may be NULL: for announces. */
+	void (*changed)(void *ctx, struct kr_blob *b, bool complete);
+};
+
+KR_NODISCARD enum kr_err kr_transfer_open(const struct kr_transfer_opts *opts,
+					  struct kr_transfer **ret);
+/* Say goodbye, close connections, keep partials.  Every fetch ends with
+ * KR_E_CANCELED.  Turns the ring until nothing is in flight. */
+void kr_transfer_close(struct kr_transfer *t);
+struct kr_addr kr_transfer_addr(const struct kr_transfer *t);
+
+/* ---- blobs --------------------------------------------------------------*/
+
+/*
+ * Refer to blob @d if this host has it: complete in the store, or being
+ * downloaded.  *ret is a reference; kr_blob_put gives it back.
+ * KR_E_NOTFOUND, KR_E_NOFILE, KR_E_NOMEM.
+ */
+KR_NODISCARD enum kr_err kr_transfer_open_blob(struct kr_transfer *t,
+					       const struct kr_digest *d,
+					       struct kr_blob **ret);
+
+/*
+ * Refer to blob m->digest, and download it if it is neither complete nor
+ * being downloaded.  @m is copied.  @ns is the repository it is asked for in.
+ * Pieces of an earlier run count after they were hashed again.  Where nobody
+ * is known yet, need_peers comes (not from inside).
+ *
+ * KR_E_NOSPC  the store has no room
+ * KR_E_LIMIT  too many downloads at once
+ */
+KR_NODISCARD enum kr_err kr_transfer_fetch(struct kr_transfer *t,
+					   const char *ns,
+					   const struct kr_metainfo *m,
+					   uint8_t rank, struct kr_blob **ret);
+
+/* Another reference to @b. */
+struct kr_blob *kr_blob_get(struct kr_blob *b);
+
+/* Give a reference back.  A download without references goes on for
+ * KR_BLOB_LINGER_NS (somebody may come again), then it stops and is kept. */
+#define KR_BLOB_LINGER_NS UINT64_C(60000000000)
+void kr_blob_put(struct kr_blob *b);
+
+/* Stop the download now (its waiters get @why), let go of the blob. */
+void kr_blob_abort(struct kr_blob *b, enum kr_err why);
+
+/* Hosts said to have @b. */
+void kr_blob_peers(struct kr_blob *b, const struct kr_peer_hint *hints,
+		   size_t count);
+
+const struct kr_digest *kr_blob_digest(const struct kr_blob *b);
+const char *kr_blob_ns(const struct kr_blob *b);
+uint64_t kr_blob_size_bytes(const struct kr_blob *b);
+bool kr_blob_complete(const struct kr_blob *b);
+
+struct kr_blob_progress {
+	uint64_t size_bytes;
+	uint64_t verified_bytes;
+	uint64_t from_bytes[KR_PEER_ROLE_COUNT]; /* received, by sender */
+	uint32_t neighbours;
+};
+void kr_blob_progress(const struct kr_blob *b, struct kr_blob_progress *ret);
+
+/* Visit all blobs in memory (for announces). */
+typedef void kr_blob_visit_fn(void *ctx, struct kr_blob *b);
+void kr_transfer_for_each(struct kr_transfer *t, kr_blob_visit_fn *fn,
+			  void *ctx);
+
+/* ---- waiting and reading ------------------------------------------------*/
+
+/* Wait until @b is complete (KR_OK), or failed.  @w is lent until done. */
+struct kr_blob_wait;
+typedef void kr_blob_wait_fn(struct kr_blob_wait *w, enum kr_err err);
+struct kr_blob_wait { /* private */
+	struct kr_blob_wait *next, *prev;
+	struct kr_blob *blob;
+	kr_blob_wait_fn *done;
+	struct kr_post post;
+};
+void kr_blob_wait(struct kr_blob *b, struct kr_blob_wait *w,
+		  kr_blob_wait_fn *done);
+void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
+
+/*
+ * Send @len bytes of @b from @offset to socket @fd, as they are verified;
+ * zero-copy.  While it waits for a piece, the node is told where the reader
+ * is (kr_node_blob_reader).  done: @moved bytes went out; KR_OK only if all.
+ * @s is lent until done; it holds a reference.
+ */
+struct kr_blob_send;
+typedef void kr_blob_send_fn(struct kr_blob_send *s, enum kr_err err,
+			     uint64_t moved);
+struct kr_blob_send { /* private; embedded */
+	struct kr_blob *blob;
+	kr_blob_send_fn *done;
+	struct kr_blob_send *next, *prev;
+	struct kr_op op;
+	struct kr_op hangup; /* notices a client that leaves while we wait */
+	struct kr_post post;
+	struct kr_timer timer;
+	uint64_t offset_bytes, left_bytes, moved_bytes;
+	uint32_t reader;
+	int fd;
+	enum kr_err err;
+	bool canceled, finishing;
+};
+void kr_blob_send(struct kr_blob *b, struct kr_blob_send *s, int fd,
+		  uint64_t offset_bytes, uint64_t len_bytes,
+		  kr_blob_send_fn *done);
+void kr_blob_send_cancel(struct kr_blob_send *s); /* done comes, soon */
+
+/* Read @len bytes at @offset of a complete blob into @buf. */
+void kr_blob_read(struct kr_blob *b, struct kr_op *op, void *buf,
+		  uint32_t len_bytes, uint64_t offset_bytes,
+		  kr_op_done_fn *done);
+
+/* ---- figures ------------------------------------------------------------*/
+void kr_transfer_stats(const struct kr_transfer *t, struct kr_node_stats *ret);
+
+#endif
