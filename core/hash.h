@@ -33,7 +33,7 @@ KR_NODISCARD enum kr_err kr_hash_init(struct kr_hash *h,
 				      enum kr_digest_alg alg);
 void kr_hash_update(struct kr_hash *h, const void *buf, size_t len);
 
-/* Update two independent streams (both KR_SHA256) by @len bytes each, in one
+/* Update two independent streams (not the same, both KR_SHA256) by @len bytes each, in one
  * pass where the processor allows it.  @buf_a and @buf_b may be the same
  * memory: a blob's digest and its piece's. */
 void kr_hash_update_pair(struct kr_hash *a, const void *buf_a,
@@ -48,7 +48,9 @@ void kr_hash_fini(struct kr_hash *h);
 /*
  * Save and restore a KR_SHA256 stream, so that an upload session survives a
  * restart without re-reading what it already received.
- * KR_E_UNSUPPORTED where EVP holds the state: the caller re-hashes.
+ *
+ * KR_E_UNSUPPORTED  EVP holds (would hold) the state: the caller re-hashes
+ * KR_E_CORRUPT      kr_hash_load only: @buf was not written by kr_hash_save
  */
 enum { KR_HASH_STATE_LEN = 8 * 4 + 8 + 1 + 64 };
 KR_NODISCARD enum kr_err kr_hash_save(const struct kr_hash *h,

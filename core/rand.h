@@ -19,7 +19,7 @@ void kr_rand_init(struct kr_rand *r, uint64_t seed);
 
 uint64_t kr_rand_u64(struct kr_rand *r);
 
-/* A number in [0, @n), @n > 0; the bias is below 2^-32. */
+/* A number in [0, @n), @n > 0; no value is favoured by more than @n / 2^32. */
 uint32_t kr_rand_below(struct kr_rand *r, uint32_t n);
 
 #endif
