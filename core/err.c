@@ -1,7 +1,8 @@
 #include "core/err.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 static const struct {
 	const char *name;
@@ -84,5 +85,6 @@ enum kr_err kr_err_from_errno(int errnum)
 
 _Noreturn void kr_assert_failed(const char *cond, const char *file, int line)
 {
-	__assert_fail(cond, file, (unsigned)line, "kr_assert");
+	fprintf(stderr, "%s:%d: kr_assert(%s) failed\n", file, line, cond);
+	abort();
 }
