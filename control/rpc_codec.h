@@ -8,7 +8,7 @@
  *	response      [1, id, error, result]
  *	notification  [2, method, params]
  *
- * Params is an array or a map; ours are maps, so that keys can be added.  An
+ * Params is an array, a map or nil; ours are maps, so that keys can be added.  An
  * error is nil or a map {"code": "KR_E_NOTFOUND", "text": "..."}; an error in
  * which no code of ours is found reads as KR_E_UNAVAILABLE.
  */
@@ -23,9 +23,10 @@
 #include "core/mp.h"
 
 enum {
-	KR_RPC_METHOD_MAX = 64, /* bytes of a method's name */
-	KR_RPC_ERROR_TEXT_MAX = 512,
-	KR_RPC_HEAD_MAX = 96, /* what the heads below need at most */
+	KR_RPC_NAME_MAX = 64, /* bytes of a method's name */
+	KR_RPC_ERROR_TEXT_MAX = 256,
+	KR_RPC_HEAD_MAX = 96,   /* what a head below needs at most */
+	KR_RPC_ERROR_MAX = 384, /* what kr_rpc_response_error needs at most */
 };
 
 enum kr_rpc_type {
@@ -48,7 +49,9 @@ struct kr_rpc_msg {
 };
 
 /*
- * Decode the message that @buf begins with.  It took *ret_used bytes.
+ * Decode the message that @buf begins with.  It took *ret_used bytes.  The
+ * cost is a walk over the values that are there, so a caller that waits for a
+ * large message should not ask again for every few bytes.
  *
  * KR_AGAIN     a front of a message of at most @max_len bytes
  * KR_E_TOOBIG  more than @max_len bytes, whatever comes next
@@ -59,7 +62,7 @@ KR_NODISCARD enum kr_err kr_rpc_decode(const uint8_t *buf, size_t len,
 				       size_t *ret_used);
 
 /* Write the front of a message; the caller then writes one value: params (an
- * array or a map).  @method has at most KR_RPC_METHOD_MAX bytes (asserted). */
+ * array, a map or nil).  @method has at most KR_RPC_NAME_MAX bytes (asserted). */
 void kr_rpc_request_head(struct kr_mp_writer *w, uint32_t id,
 			 const char *method);
 void kr_rpc_notification_head(struct kr_mp_writer *w, const char *method);
