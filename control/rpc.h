@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "control/rpc_codec.h"
 #include "core/addr.h"
 #include "core/bytes.h"
 #include "core/err.h"
@@ -24,8 +25,7 @@
 
 enum {
 	KR_RPC_LEN_MAX = 40 * 1024 * 1024, /* the largest metainfo and a head */
-	KR_RPC_METHOD_MAX = 64,
-	KR_RPC_TEXT_MAX = 256, /* of an error */
+	KR_RPC_TEXT_MAX = 256,             /* of an error */
 };
 
 /* ---- server -------------------------------------------------------------*/
@@ -48,10 +48,10 @@ struct kr_rpc_server_opts {
 	const struct kr_rpc_method *methods; /* borrowed for the life */
 	size_t method_count;
 	void *ctx;
-	uint32_t connections_max;  /* 0: 4096 */
-	uint32_t requests_max;     /* unanswered, per connection; 0: 256: then
+	uint32_t connections_max; /* 0: 4096 */
+	uint32_t requests_max;    /* unanswered, per connection; 0: 256: then
 				      reading stops */
-	uint64_t idle_timeout_ns;  /* 0: 5 min without a byte */
+	uint64_t idle_timeout_ns; /* 0: 5 min without a byte */
 };
 
 /* KR_E_EXISTS: the address is in use; others: nothing was kept. */
@@ -66,8 +66,7 @@ struct kr_addr kr_rpc_server_addr(const struct kr_rpc_server *s);
 /* Answer with one encoded value (copied); an empty @result is nil. */
 void kr_rpc_reply(struct kr_rpc_request *req, struct kr_bytes result);
 /* Answer with an error; @text (may be NULL) says more than the code. */
-void kr_rpc_fail(struct kr_rpc_request *req, enum kr_err err,
-		 const char *text);
+void kr_rpc_fail(struct kr_rpc_request *req, enum kr_err err, const char *text);
 /* Where the request came from. */
 struct kr_addr kr_rpc_request_from(const struct kr_rpc_request *req);
 /* Names the connection of @req for kr_rpc_notify; never reused. */

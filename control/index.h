@@ -1,0 +1,114 @@
+/*
+ * control/index.h - tags: (repository, tag) -> digest, durable, each a
+ * last-writer-wins register.
+ *
+ * A value carries a hybrid logical clock and the id of the node that wrote it;
+ * of two values the one of the later clock, then of the higher node id, wins,
+ * so that indexes that exchange their entries in any order agree.
+ * A put is on disk before its done() says KR_OK.  A get is answered from a
+ * cache in memory; what is not there is looked up in the database.
+ *
+ * Threads: reactor; the database is used through the work pool (db.h).
+ */
+#ifndef KR_CONTROL_INDEX_H
+#define KR_CONTROL_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/db.h"
+#include "core/buf.h"
+#include "core/digest.h"
+#include "core/err.h"
+
+struct kr_index;
+struct kr_index_req;
+
+enum {
+	KR_INDEX_REPO_MAX = 256,  /* bytes, with the NUL */
+	KR_INDEX_TAG_MAX = 129,   /* OCI distribution-spec: 128 bytes */
+	KR_INDEX_LIST_MAX = 1000, /* names of one list */
+	KR_INDEX_PEERS_MAX = 16,
+};
+
+struct kr_index_entry {
+	char repo[KR_INDEX_REPO_MAX];
+	char tag[KR_INDEX_TAG_MAX];
+	struct kr_digest digest;
+	uint64_t clock; /* hlc.h */
+	uint64_t node;  /* who wrote it */
+};
+
+struct kr_index_opts {
+	struct kr_db *db;   /* borrowed */
+	uint64_t node;      /* this index's id, unlike any other's, not 0 */
+	uint32_t cache_max; /* entries; 0: 65536 */
+	/* Kinds of queue.h to which each put is added, within its transaction,
+	 * under the key "repo:tag"; borrowed for the life. */
+	const char *const *copy_kinds;
+	uint32_t copy_kind_count;  /* at most KR_INDEX_PEERS_MAX */
+	uint64_t (*wall_ns)(void); /* NULL: kr_clock_wall_ns; for tests */
+};
+
+typedef void kr_index_done_fn(struct kr_index_req *r, enum kr_err err);
+
+/* One operation; embedded by its owner, lent until done. */
+struct kr_index_req {
+	struct kr_db_req db; /* private, down to max */
+	struct kr_post post;
+	struct kr_index *ix;
+	kr_index_done_fn *done;
+	enum kr_err err;
+	uint32_t max;
+	struct kr_index_entry entry; /* put, merge: what is there now; get */
+	bool changed;                /* merge: it won */
+	struct kr_buf names; /* list: `name_count` names, each with its NUL;
+				to be released with kr_buf_fini */
+	uint32_t name_count;
+	bool more; /* list: there are names after the last of these */
+};
+
+/* Grammar of the OCI distribution-spec ("Pulling manifests"), @len bytes. */
+bool kr_index_repo_valid(const char *repo, size_t len);
+bool kr_index_tag_valid(const char *tag, size_t len);
+
+/* BLOCKS: at start only.  Errors: kr_db_schema's, KR_E_NOMEM. */
+KR_NODISCARD enum kr_err kr_index_open(const struct kr_index_opts *opts,
+				       struct kr_index **ret);
+/* Every request is done before (kr_db_drain). */
+void kr_index_close(struct kr_index *ix);
+
+/*
+ * For all: done() comes exactly once, never from inside.  KR_E_INVALID: a
+ * repository or tag of another form; KR_E_NOSPC, KR_E_IO, KR_E_NOMEM,
+ * KR_E_BUSY (db.h).
+ */
+
+/* KR_OK: @digest is on disk as the newest value; r->entry has its clock. */
+void kr_index_put(struct kr_index *ix, struct kr_index_req *r, const char *repo,
+		  const char *tag, const struct kr_digest *digest,
+		  kr_index_done_fn *done);
+
+/* KR_OK: r->entry.  KR_E_NOTFOUND. */
+void kr_index_get(struct kr_index *ix, struct kr_index_req *r, const char *repo,
+		  const char *tag, kr_index_done_fn *done);
+
+/* An entry of another index.  It is kept if it wins (r->changed); r->entry is
+ * what is there afterwards. */
+void kr_index_merge(struct kr_index *ix, struct kr_index_req *r,
+		    const struct kr_index_entry *remote,
+		    kr_index_done_fn *done);
+
+/* At most @max (1 .. KR_INDEX_LIST_MAX) tags of @repo in byte order, after
+ * @last ("": from the start).  KR_E_NOTFOUND: no such repository. */
+void kr_index_list(struct kr_index *ix, struct kr_index_req *r,
+		   const char *repo, const char *last, uint32_t max,
+		   kr_index_done_fn *done);
+
+/* Repositories likewise, those that begin with @prefix ("": all). */
+void kr_index_repos(struct kr_index *ix, struct kr_index_req *r,
+		    const char *prefix, const char *last, uint32_t max,
+		    kr_index_done_fn *done);
+
+#endif
