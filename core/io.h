@@ -8,8 +8,8 @@
  * kernel.
  *
  * A request is a struct kr_op embedded in whatever is waiting for it.  The
- * caller owns it, fills nothing in, and must not touch it, nor the buffer it
- * names, until done() is called.  done() is called exactly once per request,
+ * caller owns it, zeroes it before first use, fills nothing in, and must not
+ * touch it, nor the buffer it names, until done() is called.  done() is called exactly once per request,
  * never from inside the call that started it, always on the reactor thread.
  * From done() the op may be started again.
  *
@@ -37,6 +37,7 @@
 
 struct kr_io;
 struct kr_op;
+struct kr_op_list;
 
 /* @n is what moved (bytes), or the descriptor for connect; it means something
  * only with KR_OK. */
@@ -47,14 +48,29 @@ struct kr_op { /* fields are private to the implementation of kr_io */
 	uint32_t slot;
 	uint32_t generation;
 	bool busy;
+	bool canceled;
 	uint8_t kind;
+	uint8_t stage;
+	uint16_t pipe;
+	enum kr_err err;
 	int fd;
 	int file_fd;
 	uint8_t *buf;
 	uint64_t offset_bytes;
 	uint32_t len_bytes;
 	uint32_t moved_bytes;
+	struct kr_op *next;
+	struct kr_op *prev;
+	struct kr_op_list *list; /* where it waits, NULL: nowhere */
 	void *extra;
+};
+
+struct kr_timer;
+typedef void kr_timer_fn(struct kr_timer *t);
+struct kr_timer { /* private; zero it before first use; see "timers" below */
+	uint64_t at_ns;
+	kr_timer_fn *fn;
+	uint32_t heap_index; /* 1-based; 0: not set */
 };
 
 /* ---- sockets ------------------------------------------------------------
@@ -69,13 +85,14 @@ struct kr_listener;
 typedef void kr_accept_fn(struct kr_listener *l, int fd,
 			  const struct kr_addr *from);
 
-struct kr_listener { /* embedded by its owner; private */
+struct kr_listener { /* private; zero it before first use */
 	struct kr_op op;
 	kr_accept_fn *on_accept;
 	struct kr_io *io;
 	int fd;
 	struct kr_addr at; /* with the port the kernel chose */
 	bool paused;
+	struct kr_timer pause;
 	void *extra;
 };
 
@@ -158,13 +175,6 @@ bool kr_op_busy(const struct kr_op *op);
 
 /* ---- timers ---------------------------------------------------------------
  */
-struct kr_timer;
-typedef void kr_timer_fn(struct kr_timer *t);
-struct kr_timer { /* private; zero it before first use */
-	uint64_t at_ns;
-	kr_timer_fn *fn;
-	uint32_t heap_index; /* 1-based; 0: not set */
-};
 
 /* Call @fn once at @at_ns (monotonic) or soon after; replaces the last. */
 void kr_io_timer_set(struct kr_io *io, struct kr_timer *t, uint64_t at_ns,
