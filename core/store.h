@@ -53,9 +53,12 @@ struct kr_store_opts {
 /*
  * Open the store, make its folders, empty trash/, load the index.  [blocks]
  * One process at a time: a lock file refuses a second one (KR_E_EXISTS).
+ * KR_E_INVALID: watermarks above 100 % or low above high.  KR_E_IO,
+ * KR_E_NOSPC, KR_E_NOMEM, KR_E_NOFILE.
  */
 KR_NODISCARD enum kr_err kr_store_open(const struct kr_store_opts *opts,
 				       struct kr_store **ret);
+/* No handle of the store is open (asserted).  @s may be NULL. */
 void kr_store_close(struct kr_store *s);
 
 struct kr_store_usage {
@@ -91,7 +94,9 @@ KR_NODISCARD enum kr_err kr_store_blob_put(struct kr_store *s,
 KR_NODISCARD enum kr_err kr_store_delete(struct kr_store *s,
 					 const struct kr_digest *d);
 
-/* Pin or unpin blob @d across restarts (a file beside it).  [blocks] */
+/* Pin or unpin blob @d across restarts (a file beside it).  @d may also be a
+ * partial: the blob it becomes is then kept from its first moment.
+ * KR_E_NOTFOUND: neither.  KR_E_IO, KR_E_NOSPC: as before.  [blocks] */
 KR_NODISCARD enum kr_err kr_store_keep(struct kr_store *s,
 				       const struct kr_digest *d, bool keep);
 
@@ -122,6 +127,7 @@ KR_NODISCARD enum kr_err kr_store_meta_get(struct kr_store *s,
  * kr_store_partial_claims, and counts for nothing until it is marked again.
  *
  * KR_E_EXISTS  @d is complete, or open as a partial already
+ * KR_E_INVALID @piece_bytes is 0, or there are more than 2^26 pieces
  * KR_E_NOSPC   the quota or the disk has no room; nothing was kept
  * [blocks]
  */
@@ -165,12 +171,15 @@ int kr_store_upload_fd(const struct kr_store_upload *u);
  * Anything longer on disk is a torn write and was cut off at open. */
 uint64_t kr_store_upload_size(const struct kr_store_upload *u);
 
-/* Account for growth before bytes are written at the end.  KR_E_NOSPC. */
+/* Account for growth before bytes are written at the end.  KR_E_NOSPC.
+ * [blocks] only when blobs have to be deleted for it. */
 KR_NODISCARD enum kr_err kr_store_upload_reserve(struct kr_store_upload *u,
 						 uint64_t more_bytes);
 
 /* Record that the first @size_bytes are received, with the caller's own state
- * (hash states, at most KR_STORE_STATE_MAX), atomically.  [blocks] */
+ * (hash states, at most KR_STORE_STATE_MAX), atomically; the file is cut to
+ * that size.  KR_E_INVALID: the file is shorter.  KR_E_TOOBIG: @len.
+ * KR_E_NOSPC, KR_E_IO: what was saved before still counts.  [blocks] */
 KR_NODISCARD enum kr_err kr_store_upload_save(struct kr_store_upload *u,
 					      uint64_t size_bytes,
 					      const void *state, size_t len);
@@ -178,9 +187,10 @@ KR_NODISCARD enum kr_err kr_store_upload_save(struct kr_store_upload *u,
 const void *kr_store_upload_state(const struct kr_store_upload *u,
 				  size_t *ret_len);
 
-/* The caller has verified that the bytes are blob @d: make it so, close and
- * free @u.  KR_OK also when @d is there already.  With an error @u is still
- * open.  [blocks] */
+/* The caller has saved (kr_store_upload_save) all bytes and verified that they
+ * are blob @d: make it so, close and free @u.  KR_OK also when @d is there
+ * already.  With an error @u is still open.  KR_E_INVALID: the file is not as
+ * long as what was saved, so it is not what was verified.  [blocks] */
 KR_NODISCARD enum kr_err kr_store_upload_commit(struct kr_store_upload *u,
 						const struct kr_digest *d);
 
