@@ -43,7 +43,7 @@ struct kr_metric *kr_metrics_histogram(const char *name, const char *help,
 
 /* A gauge that is asked when printed: @fn is called with @ctx, under the
  * registry's lock, from whatever thread prints.  Registered again, the last
- * @fn and @ctx count. */
+ * @fn and @ctx count; NULL ends the asking, before @ctx goes away. */
 void kr_metrics_gauge_fn(const char *name, const char *help, const char *labels,
 			 int64_t (*fn)(void *), void *ctx);
 
