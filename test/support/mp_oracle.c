@@ -195,7 +195,7 @@ void mp_oracle_check(const uint8_t *data, size_t size)
 	const bool may_claim_much =
 		size > 0 && (memchr(data, 0xdd, size) != NULL ||
 			     memchr(data, 0xdf, size) != NULL);
-	if (size > 0 && (ours != KR_AGAIN || !may_claim_much))
+	if (size > 0 && (ours == KR_OK || !may_claim_much))
 		check_verdict(data, size, ours, r.at);
 	if (ours == KR_OK)
 		check_prefixes(data, r.at);
