@@ -1,0 +1,357 @@
+#define _GNU_SOURCE
+#include "test/integration/uring/fixture.h"
+
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+
+enum { MIB = 1 << 20 };
+
+/* ---- a reader at the other end, driven between turns */
+
+struct reader {
+	int fd;
+	uint64_t offset; /* of the file, of the next byte to come */
+	uint64_t got;
+	uint64_t want;
+	bool wrong;
+};
+
+/* Take what is there, compare it. */
+static void read_some(struct reader *r, size_t max)
+{
+	static uint8_t bytes[256 * 1024];
+	const size_t len = max < sizeof(bytes) ? max : sizeof(bytes);
+	const ssize_t n = recv(r->fd, bytes, len, MSG_DONTWAIT);
+
+	for (ssize_t i = 0; i < n; i++)
+		r->wrong |= bytes[i] != pattern(r->offset + (uint64_t)i);
+	if (n > 0) {
+		r->offset += (uint64_t)n;
+		r->got += (uint64_t)n;
+	}
+}
+
+static void read_all(struct kr_io *io, struct reader *r)
+{
+	const uint64_t end_ns = kr_clock_mono_ns() + FIXTURE_DEADLINE_NS;
+
+	while (r->got < r->want) {
+		turn_once(io);
+		read_some(r, SIZE_MAX);
+		if (kr_clock_mono_ns() >= end_ns)
+			fail_msg("the deadline passed");
+	}
+	assert_false(r->wrong);
+}
+
+static struct kr_ring_stats stats_of(const struct kr_io *io)
+{
+	struct kr_ring_stats s;
+
+	kr_ring_stats_get(io, &s);
+	return s;
+}
+
+/* Send and compare a range; the stats show by which way. */
+static struct kr_ring_stats send_range(int file, uint64_t offset, uint32_t len)
+{
+	struct kr_io *io = open_ring(NULL);
+	struct call c = { 0 };
+	struct reader r = { .offset = offset, .want = len };
+	int fds[2];
+
+	tcp_pair(fds);
+	r.fd = fds[1];
+	start(kr_io_send_file, io, &c, fds[0], file, offset, len);
+	read_all(io, &r);
+	assert_ok(finish(io, &c));
+	assert_int_equal(c.n, len);
+	close_pair(fds);
+	const struct kr_ring_stats s = stats_of(io);
+
+	assert_int_equal(s.spliced_bytes, len);
+	assert_int_equal(s.sent_bytes, 0);
+	kr_ring_close(io);
+	return s;
+}
+
+static void test_a_hot_file_arrives_without_asking_the_disk(void **state)
+{
+	int file = make_file(9 * MIB + 17);
+	(void)state;
+
+	const struct kr_ring_stats s = send_range(file, 0, 9 * MIB + 17);
+
+	assert_true(s.splice_hot > 0);
+	assert_int_equal(s.splice_cold, 0);
+	close(file);
+}
+
+static void test_a_cold_file_arrives_through_a_pipe(void **state)
+{
+	int file = make_file(9 * MIB + 17);
+	(void)state;
+
+	make_cold(file);
+	const struct kr_ring_stats s = send_range(file, 0, 9 * MIB + 17);
+
+	assert_true(s.splice_cold > 0);
+	close(file);
+}
+
+static void test_ranges_need_no_alignment(void **state)
+{
+	int file = make_file(5 * MIB);
+	(void)state;
+
+	send_range(file, 4095, 2 * MIB + 3);
+	send_range(file, 5 * MIB - 1, 1);
+	make_cold(file);
+	send_range(file, 4095, 2 * MIB + 3);
+	make_cold(file);
+	send_range(file, 5 * MIB - 1, 1);
+	close(file);
+}
+
+static void test_nothing_to_send_is_done_at_once(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	struct call c = { 0 };
+	(void)state;
+
+	start(kr_io_send_file, io, &c, -1, -1, 0, 0);
+	assert_ok(finish(io, &c));
+	assert_int_equal(c.n, 0);
+	kr_ring_close(io);
+}
+
+static void send_past_the_end(bool cold)
+{
+	struct kr_io *io = open_ring(NULL);
+	int file = make_file(300000), fds[2];
+	struct call c = { 0 };
+	struct reader r = { .want = 300000 };
+
+	if (cold)
+		make_cold(file);
+	tcp_pair(fds);
+	r.fd = fds[1];
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 300001);
+	read_all(io, &r);
+	assert_err(finish(io, &c), KR_E_IO);
+	close_pair(fds);
+	close(file);
+	kr_ring_close(io);
+}
+
+static void test_the_end_of_the_file_is_an_error(void **state)
+{
+	(void)state;
+	send_past_the_end(false);
+	send_past_the_end(true);
+}
+
+/* ---- peers that stall or go */
+
+static bool is_full(const void *ctx)
+{
+	int unsent = 0;
+
+	/* The socket's own buffer holds something the peer has no room for. */
+	return ioctl(*(const int *)ctx, TIOCOUTQ, &unsent) == 0 && unsent > 0;
+}
+
+static void wait_full(struct kr_io *io, const struct call *c, int fd)
+{
+	uint64_t before;
+
+	turn_until(io, is_full, &fd);
+	do {
+		before = stats_of(io).spliced_bytes;
+		for (int i = 0; i < 8; i++)
+			turn_once(io);
+	} while (stats_of(io).spliced_bytes != before);
+	assert_int_equal(c->count, 0);
+}
+
+static void test_a_reset_ends_it_and_raises_no_signal(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	int file = make_file(32 * MIB), fds[2];
+	struct call c = { 0 };
+	(void)state;
+
+	tcp_pair(fds);
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 32 * MIB);
+	wait_full(io, &c, fds[0]);
+	reset(fds[1]);
+	assert_err(finish(io, &c), KR_E_RESET);
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 32 * MIB);
+	assert_err(finish(io, &c), KR_E_RESET); /* EPIPE, SIGPIPE */
+	make_cold(file);
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 32 * MIB);
+	assert_err(finish(io, &c), KR_E_RESET);
+	close(fds[0]);
+	close(file);
+	kr_ring_close(io);
+}
+
+/* More stalled cold sends than pipes must not stop a healthy one. */
+static void test_stalled_readers_stop_nobody(void **state)
+{
+	enum { STALLED = 6 };
+	const struct kr_ring_opts opts = { .pipe_count = 2,
+					   .iowq_workers_max = 2 };
+	struct kr_io *io = open_ring(&opts);
+	int file = make_file(32 * MIB), fds[STALLED + 1][2];
+	struct call calls[STALLED + 1] = { 0 };
+	struct reader r = { .want = 32 * MIB };
+	(void)state;
+
+	make_cold(file);
+	for (int i = 0; i < STALLED; i++) {
+		tcp_pair(fds[i]);
+		start(kr_io_send_file, io, &calls[i], fds[i][0], file, 0,
+		      32 * MIB);
+	}
+	for (int i = 0; i < STALLED; i++)
+		wait_full(io, &calls[i], fds[i][0]);
+	make_cold(file);
+	tcp_pair(fds[STALLED]);
+	r.fd = fds[STALLED][1];
+	start(kr_io_send_file, io, &calls[STALLED], fds[STALLED][0], file, 0,
+	      32 * MIB);
+	read_all(io, &r);
+	assert_ok(finish(io, &calls[STALLED]));
+	assert_true(stats_of(io).pipe_waits > 0);
+	for (int i = 0; i < STALLED; i++) {
+		r = (struct reader){ .want = 32 * MIB, .fd = fds[i][1] };
+		read_all(io, &r);
+		assert_ok(finish(io, &calls[i]));
+	}
+	for (int i = 0; i <= STALLED; i++)
+		close_pair(fds[i]);
+	close(file);
+	kr_ring_close(io);
+}
+
+static void test_a_slow_reader_costs_no_memory(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	int file = make_file(32 * MIB), fds[2];
+	struct call c = { 0 };
+	struct rusage before, after;
+	struct reader r = { .want = 32 * MIB };
+	(void)state;
+
+	tcp_pair(fds);
+	r.fd = fds[1];
+	getrusage(RUSAGE_SELF, &before);
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 32 * MIB);
+	wait_full(io, &c, fds[0]);
+	for (int i = 0; i < 200; i++) {
+		read_some(&r, 1000);
+		turn_once(io);
+	}
+	getrusage(RUSAGE_SELF, &after);
+	assert_int_equal(c.count, 0);
+	assert_true(after.ru_maxrss - before.ru_maxrss < 4096); /* KiB */
+	read_all(io, &r);
+	assert_ok(finish(io, &c));
+	close_pair(fds);
+	close(file);
+	kr_ring_close(io);
+}
+
+/* ---- cancelling at each stage */
+
+static void test_cancel_before_the_first_step(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	int file = make_file(4 * MIB), fds[2];
+	struct call c = { 0 };
+	(void)state;
+
+	tcp_pair(fds);
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 4 * MIB);
+	kr_io_cancel(io, &c.op);
+	kr_io_cancel(io, &c.op);
+	assert_int_equal(c.count, 0);
+	assert_err(finish(io, &c), KR_E_CANCELED);
+	assert_int_equal(stats_of(io).spliced_bytes, 0);
+	close_pair(fds);
+	close(file);
+	kr_ring_close(io);
+}
+
+static void test_cancel_while_the_peer_stalls(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	int file = make_file(32 * MIB), fds[2];
+	struct call c = { 0 };
+	(void)state;
+
+	tcp_pair(fds);
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 32 * MIB);
+	wait_full(io, &c, fds[0]);
+	kr_io_cancel(io, &c.op);
+	assert_int_equal(c.count, 0);
+	assert_err(finish(io, &c), KR_E_CANCELED);
+	close_pair(fds);
+	close(file);
+	kr_ring_close(io);
+}
+
+/* The one pipe must come back clean, whatever the disk had put in it. */
+static void test_cancel_while_the_disk_is_read_and_while_waiting(void **state)
+{
+	const struct kr_ring_opts opts = { .pipe_count = 1 };
+	struct kr_io *io = open_ring(&opts);
+	int file = make_file(8 * MIB), fds[2];
+	struct call c = { 0 }, waits = { 0 };
+	struct reader r = { .offset = MIB, .want = 7 * MIB };
+	(void)state;
+
+	make_cold(file);
+	tcp_pair(fds);
+	r.fd = fds[1];
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 4 * MIB);
+	start(kr_io_send_file, io, &waits, fds[0], file, 4 * MIB, 4 * MIB);
+	kr_io_turn(io); /* one step each: SQE prepared, pipe waited for */
+	assert_int_equal(stats_of(io).splice_cold, 1);
+	assert_int_equal(stats_of(io).pipe_waits, 1);
+	kr_io_cancel(io, &waits.op);
+	kr_io_cancel(io, &c.op);
+	assert_err(finish(io, &c), KR_E_CANCELED);
+	assert_err(finish(io, &waits), KR_E_CANCELED);
+	assert_int_equal(stats_of(io).spliced_bytes, 0);
+
+	make_cold(file);
+	start(kr_io_send_file, io, &c, fds[0], file, MIB, 7 * MIB);
+	read_all(io, &r);
+	assert_ok(finish(io, &c));
+	close_pair(fds);
+	close(file);
+	kr_ring_close(io);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			test_a_hot_file_arrives_without_asking_the_disk),
+		cmocka_unit_test(test_a_cold_file_arrives_through_a_pipe),
+		cmocka_unit_test(test_ranges_need_no_alignment),
+		cmocka_unit_test(test_nothing_to_send_is_done_at_once),
+		cmocka_unit_test(test_the_end_of_the_file_is_an_error),
+		cmocka_unit_test(test_a_reset_ends_it_and_raises_no_signal),
+		cmocka_unit_test(test_stalled_readers_stop_nobody),
+		cmocka_unit_test(test_a_slow_reader_costs_no_memory),
+		cmocka_unit_test(test_cancel_before_the_first_step),
+		cmocka_unit_test(test_cancel_while_the_peer_stalls),
+		cmocka_unit_test(
+			test_cancel_while_the_disk_is_read_and_while_waiting),
+	};
+	return cmocka_run_group_tests_name("send_file", tests, NULL, NULL);
+}
