@@ -10,7 +10,9 @@
  * Values are escaped; a line is at most KR_LOG_LINE_MAX bytes, and says
  * truncated=true where it was cut.  Keys, module and message are literals of
  * ours.  Any thread.  An event below the level costs one relaxed load.  A log
- * that cannot be written is lost: there is nobody left to tell.
+ * that cannot be written is lost: there is nobody left to tell.  A descriptor
+ * that blocks (a pipe whose reader is slow) blocks the caller, so nothing is
+ * logged per block or per request at info and above.
  */
 #ifndef KR_CORE_LOG_H
 #define KR_CORE_LOG_H
