@@ -51,7 +51,11 @@ struct kr_rpc_server_opts {
 	uint32_t connections_max; /* 0: 4096 */
 	uint32_t requests_max;    /* unanswered, per connection; 0: 256: then
 				      reading stops */
-	uint64_t idle_timeout_ns; /* 0: 5 min without a byte */
+	uint64_t idle_timeout_ns; /* 0: 5 min without a byte, while no request
+				     is unanswered; or without progress of an
+				     answer */
+	size_t request_len_max;   /* 0: KR_RPC_LEN_MAX; a larger one closes its
+				     connection */
 };
 
 /* KR_E_EXISTS: the address is in use; others: nothing was kept. */
@@ -92,11 +96,15 @@ struct kr_rpc_call;
 typedef void kr_rpc_done_fn(struct kr_rpc_call *call, enum kr_err err,
 			    struct kr_bytes result, const char *text);
 
-struct kr_rpc_call { /* embedded by the caller; private */
+struct kr_rpc_call { /* embedded by the caller; private; zero it first */
 	struct kr_rpc_client *client;
 	kr_rpc_done_fn *done;
 	struct kr_rpc_call *next, *prev;
 	struct kr_timer timer;
+	uint64_t deadline_ns;
+	uint8_t *bytes; /* encoded, while there is no connection to send it */
+	size_t len;
+	enum kr_err err; /* known already, told by the timer */
 	uint32_t id;
 	bool busy;
 };
