@@ -244,9 +244,9 @@ static enum kr_err file_put(struct kr_backend *b, const char *name, int fd,
 {
 	struct file_backend *f = self(b);
 	char path[KR_BACKEND_PATH_MAX], temp[TEMP_MAX];
-	const char *leaf;
+	const char *leaf = path;
 	bool cut = false;
-	int dir_fd, errnum;
+	int dir_fd = -1, errnum;
 	enum kr_err err = kr_backend_path(f->layout, name, path, sizeof(path));
 
 	if (err != KR_OK)

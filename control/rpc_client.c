@@ -129,14 +129,12 @@ static void release(struct kr_rpc_client *c)
 	free(c);
 }
 
-/* End every call of @l; done() may add calls, cancel others, or close @c. */
-static void finish_all(struct kr_rpc_client *c, struct call_list *l,
-		       enum kr_err err)
+/* End every call of @l; done() may add calls, cancel others, or close @c,
+ * which the caller holds. */
+static void finish_all(struct call_list *l, enum kr_err err)
 {
-	hold(c);
 	while (l->first != NULL)
 		finish(l->first, err, (struct kr_bytes){ 0 }, "");
-	release(c);
 }
 
 /* ---- the connection ---- */
@@ -262,7 +260,7 @@ static void on_dead(struct kr_rpc_link *l, enum kr_err why)
 	c->line = NULL;
 	kr_rpc_link_close(l);
 	hold(c);
-	finish_all(c, &c->sent, why);
+	finish_all(&c->sent, why);
 	if (c->closed)
 		;
 	else if (line->heard)
@@ -476,8 +474,8 @@ void kr_rpc_client_close(struct kr_rpc_client *c)
 	if (c->line != NULL)
 		kr_rpc_link_close(&c->line->link);
 	c->line = NULL;
-	finish_all(c, &c->sent, KR_E_CANCELED);
-	finish_all(c, &c->waiting, KR_E_CANCELED);
+	finish_all(&c->sent, KR_E_CANCELED);
+	finish_all(&c->waiting, KR_E_CANCELED);
 	release(c);
 }
 
