@@ -193,6 +193,9 @@ void kr_recv_ring_fini(struct kr_io *io);
 
 KR_NODISCARD enum kr_err kr_pipes_init(struct kr_pipes *ps, uint32_t count);
 void kr_pipes_fini(struct kr_pipes *ps);
+/* Is there a waiter that could be served now? */
+bool kr_pipes_has_news(const struct kr_pipes *ps);
+void kr_pipes_wake(struct kr_io *io);
 
 KR_NODISCARD enum kr_err kr_arena_init(struct kr_io *io, uint32_t count,
 				       uint32_t size_bytes);

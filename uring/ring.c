@@ -300,7 +300,7 @@ static void deliver_finished(struct kr_io *io)
 static bool has_work(const struct kr_io *io)
 {
 	return io->runnable.count > 0 || io->finished.count > 0 ||
-	       kr_arena_has_news(&io->arena);
+	       kr_pipes_has_news(&io->pipes) || kr_arena_has_news(&io->arena);
 }
 
 static int wait_until(struct kr_io *io, uint64_t at_ns)
@@ -394,6 +394,7 @@ void kr_io_turn(struct kr_io *io)
 	kr_inbox_deliver(io);
 	kr_timers_fire(&io->timers, io->now_ns);
 	kr_arena_wake(io);
+	kr_pipes_wake(io);
 	run_steps(io);
 	deliver_finished(io);
 	stats_to_metrics(io);

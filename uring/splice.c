@@ -123,14 +123,29 @@ static void empty_pipe(struct kr_pipes *ps, struct kr_pipe *p, uint32_t left)
 static void give_pipe(struct kr_io *io, struct kr_op *op, uint32_t left)
 {
 	struct kr_pipes *ps = &io->pipes;
-	struct kr_op *next = ps->waiting.first;
 
 	empty_pipe(ps, &ps->table[op->pipe], left);
 	ps->free[ps->free_count++] = op->pipe;
 	op->stage = STAGE_SEND;
-	if (next != NULL) {
-		kr_op_list_remove(next);
-		kr_op_run_later(io, next);
+}
+
+bool kr_pipes_has_news(const struct kr_pipes *ps)
+{
+	return ps->free_count > 0 && ps->waiting.count > 0;
+}
+
+/* Who is woken may find its bytes in the page cache by now and leave the pipe
+ * alone: so this looks at what is free each turn, instead of handing each pipe
+ * that comes back to one waiter. */
+void kr_pipes_wake(struct kr_io *io)
+{
+	struct kr_pipes *ps = &io->pipes;
+
+	for (uint32_t n = ps->free_count; n > 0 && ps->waiting.count > 0; n--) {
+		struct kr_op *op = ps->waiting.first;
+
+		kr_op_list_remove(op);
+		kr_op_run_later(io, op);
 	}
 }
 

@@ -236,6 +236,35 @@ static void test_stalled_readers_stop_nobody(void **state)
 	kr_ring_close(io);
 }
 
+/* The first reads the disk for all: the second is woken, finds its bytes in
+ * memory, needs no pipe, and must not keep the third waiting. */
+static void test_waiting_for_a_pipe_that_is_not_needed_any_more(void **state)
+{
+	const struct kr_ring_opts opts = { .pipe_count = 1 };
+	struct kr_io *io = open_ring(&opts);
+	int file = make_file(100000), fds[3][2];
+	struct call calls[3] = { 0 };
+	(void)state;
+
+	make_cold(file);
+	for (int i = 0; i < 3; i++) {
+		tcp_pair(fds[i]);
+		start(kr_io_send_file, io, &calls[i], fds[i][0], file, 0,
+		      100000);
+	}
+	for (int i = 0; i < 3; i++) {
+		struct reader r = { .fd = fds[i][1], .want = 100000 };
+
+		assert_ok(finish(io, &calls[i]));
+		read_all(io, &r);
+		close_pair(fds[i]);
+	}
+	assert_int_equal(stats_of(io).pipe_waits, 2);
+	assert_int_equal(stats_of(io).splice_cold, 1);
+	close(file);
+	kr_ring_close(io);
+}
+
 static void test_a_slow_reader_costs_no_memory(void **state)
 {
 	struct kr_io *io = open_ring(NULL);
@@ -347,6 +376,8 @@ int main(void)
 		cmocka_unit_test(test_the_end_of_the_file_is_an_error),
 		cmocka_unit_test(test_a_reset_ends_it_and_raises_no_signal),
 		cmocka_unit_test(test_stalled_readers_stop_nobody),
+		cmocka_unit_test(
+			test_waiting_for_a_pipe_that_is_not_needed_any_more),
 		cmocka_unit_test(test_a_slow_reader_costs_no_memory),
 		cmocka_unit_test(test_cancel_before_the_first_step),
 		cmocka_unit_test(test_cancel_while_the_peer_stalls),
