@@ -1,0 +1,54 @@
+/*
+ * registry_api/ask.h - a call to the role, and what the HTTP thread does when
+ * it comes back.
+ *
+ *	idle -- kr_ask_start --> flying -- kr_reg_done, any thread -->
+ *	     <-- done(ask), on the HTTP thread --
+ *
+ * HTTP thread only, but for kr_reg_done (registry_api/registry.h), which
+ * sends the ask through h2o's message queue.
+ */
+#ifndef KR_REGISTRY_API_ASK_H
+#define KR_REGISTRY_API_ASK_H
+
+#include <stdbool.h>
+
+#include "core/list.h"
+#include "registry_api/h2o_wrap.h"
+#include "registry_api/registry.h"
+
+struct kr_ask;
+typedef void kr_ask_done_fn(struct kr_ask *ask);
+
+struct kr_ask_queue {
+	h2o_multithread_receiver_t receiver;
+	const struct kr_registry *registry; /* borrowed */
+	struct kr_list flying;
+};
+
+struct kr_ask { /* embedded by its owner; zero it before first use */
+	struct kr_reg_call call;
+	h2o_multithread_message_t message;
+	struct kr_list link; /* queue->flying */
+	struct kr_ask_queue *queue;
+	kr_ask_done_fn *done;
+	void *owner;
+	bool flying, canceled;
+};
+
+void kr_ask_queue_init(struct kr_ask_queue *q, h2o_multithread_queue_t *mq,
+		       const struct kr_registry *registry);
+void kr_ask_queue_fini(struct kr_ask_queue *q); /* nothing is flying */
+
+/* Empty the call for operation @op; the caller fills the rest in. */
+struct kr_reg_call *kr_ask_prepare(struct kr_ask *ask, enum kr_reg_op op);
+
+/* Lend the call to the role; @done comes later, never from inside. */
+void kr_ask_start(struct kr_ask_queue *q, struct kr_ask *ask, void *owner,
+		  kr_ask_done_fn *done);
+
+/* Tell the role that nobody waits for the answer.  done() still comes. */
+void kr_ask_cancel(struct kr_ask *ask);
+void kr_ask_cancel_all(struct kr_ask_queue *q);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * registry_api/handlers.h - what answers a request, by endpoint and method.
+ * Private to registry_api/.
+ *
+ * A handler has c->req and c->route; it ends in exactly one kr_reply*, at
+ * once or from the done() of a call to the role.
+ */
+#ifndef KR_REGISTRY_API_HANDLERS_H
+#define KR_REGISTRY_API_HANDLERS_H
+
+#include "registry_api/server.h"
+
+/* h_base.c, h_admin.c */
+void kr_h_base(struct kr_conn *c);
+void kr_h_health(struct kr_conn *c);
+void kr_h_readiness(struct kr_conn *c);
+void kr_h_metrics(struct kr_conn *c);
+
+/* h_blob.c */
+void kr_h_blob_head(struct kr_conn *c);
+void kr_h_blob_get(struct kr_conn *c);
+void kr_blob_end(struct kr_conn *c); /* the request is gone */
+
+/* h_upload.c */
+void kr_h_upload_post(struct kr_conn *c);
+void kr_h_upload_patch(struct kr_conn *c);
+void kr_h_upload_put(struct kr_conn *c);
+void kr_h_upload_get(struct kr_conn *c);
+void kr_h_upload_delete(struct kr_conn *c);
+
+/* h_manifest.c */
+void kr_h_manifest_get(struct kr_conn *c); /* and HEAD */
+void kr_h_manifest_put(struct kr_conn *c);
+
+/* h_tags.c */
+void kr_h_tags(struct kr_conn *c);
+
+/* The request's raw query, without "?". */
+struct kr_bytes kr_req_query(const struct kr_conn *c);
+
+/* A request header's value, or len 0. */
+struct kr_bytes kr_req_header(const struct kr_conn *c, const char *name);
+
+/* Empty the connection's call for @op, with the repository filled in. */
+struct kr_reg_call *kr_req_call(struct kr_conn *c, enum kr_reg_op op);
+void kr_req_ask(struct kr_conn *c, kr_ask_done_fn *done);
+
+#endif
