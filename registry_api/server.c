@@ -255,7 +255,7 @@ static void teardown_h2o(struct kr_http *h)
 
 	kr_ask_queue_fini(&h->asks);
 	h2o_context_dispose(&h->ctx);
-	h2o_multithread_destroy_queue(queue); /* the context leaves it */
+	free(queue); /* 2.2.5 destroys it, but leaves its memory */
 	h2o_config_dispose(&h->config);
 	(void)h2o_evloop_run(loop, 0); /* closed sockets are freed in a turn */
 	h2o_evloop_destroy(loop);
