@@ -47,6 +47,9 @@ enum kr_err kr_arena_init(struct kr_io *io, uint32_t count, uint32_t size_bytes)
 		return KR_E_NOMEM;
 	for (uint32_t i = 0; i < count; i++)
 		a->free[a->free_count++] = count - 1 - i;
+	/* A child of fork(2) has no use for them, and copying on write does
+	 * not go with pages the kernel writes to. */
+	(void)madvise(a->bytes, total_bytes, MADV_DONTFORK);
 	register_arena(io, total_bytes);
 	return KR_OK;
 }

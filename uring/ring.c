@@ -105,7 +105,8 @@ enum kr_err kr_err_of(int errnum)
 
 enum kr_err kr_op_err(const struct kr_op *op, int res)
 {
-	if (op->canceled && (res == -EINTR || res == -ECANCELED))
+	if (op->canceled &&
+	    (res == -EINTR || res == -ECANCELED || res == -ENOBUFS))
 		return KR_E_CANCELED;
 	return kr_err_of(-res);
 }
@@ -460,7 +461,7 @@ static enum kr_err open_queues(struct kr_io *io, uint32_t ops_max)
 	return kr_probe_setup(&io->features, &io->ring, sq, &params);
 }
 
-static void limit_workers(struct kr_io *io, uint32_t workers)
+static void tune(struct kr_io *io, uint32_t workers)
 {
 	unsigned max[2] = { workers, workers }; /* bounded, unbounded */
 
@@ -468,6 +469,8 @@ static void limit_workers(struct kr_io *io, uint32_t workers)
 		io_uring_register_iowq_max_workers(&io->ring, max) == 0;
 	io->features.row[KR_FEATURE_RING_FD].have =
 		io_uring_register_ring_fd(&io->ring) == 1;
+	/* A child of fork(2) has no use for the rings. */
+	(void)io_uring_ring_dontfork(&io->ring);
 }
 
 static enum kr_err open_parts(struct kr_io *io, const struct kr_ring_opts *opts)
@@ -484,7 +487,7 @@ static enum kr_err open_parts(struct kr_io *io, const struct kr_ring_opts *opts)
 	    (err = open_queues(io, ops_max)) != KR_OK)
 		return err;
 	io->ring_is_open = true;
-	limit_workers(io, or_default(opts->iowq_workers_max, 8));
+	tune(io, or_default(opts->iowq_workers_max, 8));
 	if ((err = kr_recv_ring_init(
 		     io, or_default(opts->recv_buffer_count, 64))) != KR_OK ||
 	    (err = kr_arena_init(
