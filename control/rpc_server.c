@@ -316,6 +316,7 @@ static void last_post(struct kr_post *p)
 void kr_rpc_server_close(struct kr_rpc_server *s)
 {
 	uint32_t cursor = 0;
+	uint64_t id;
 	void *value;
 
 	if (s == NULL)
@@ -323,7 +324,7 @@ void kr_rpc_server_close(struct kr_rpc_server *s)
 	kr_assert(!s->closed);
 	s->closed = true;
 	kr_io_unlisten(s->io, &s->listener);
-	while (kr_u64_map_next(&s->conns, &cursor, NULL, &value))
+	while (kr_u64_map_next(&s->conns, &cursor, &id, &value))
 		bury(value);
 	kr_io_post(s->io, &s->last, last_post);
 }
