@@ -167,6 +167,8 @@ static void broken_sets_are_refused_and_change_nothing(void **state)
 		{ { 2, 0, 0, 0, 0 }, 5 },    /* touches the one before */
 		{ { 2, 0, 0xff, 0xff, 0xff, 0xff, 0x0f }, 7 }, /* 2^32 pieces */
 		{ { 2, 0, 0xff, 0xff, 0xff, 0xff, 0x1f }, 7 }, /* above u32 */
+		{ { 2, 0x80, 0x80, 0x80, 0x80, 0x10, 0 },
+		  7 }, /* 2^32 is not 0 */
 		{ { 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0 },
 		  8 },                       /* 6 bytes */
 		{ { 3, 0xff }, 2 },          /* bitmap too short */
