@@ -120,7 +120,7 @@ struct kr_inbox {
 	uint64_t event_value; /* written by the kernel */
 };
 
-enum { KR_RING_METRICS = 12 };
+enum { KR_RING_METRICS = 14 };
 
 struct kr_io {
 	struct io_uring ring;
@@ -145,7 +145,7 @@ struct kr_io {
 	struct kr_work_pool *pool;
 	struct kr_features features;
 	struct kr_ring_stats stats;
-	uint64_t flushed[KR_RING_METRICS]; /* given to the metrics so far */
+	struct kr_ring_stats flushed; /* given to the metrics so far */
 	struct kr_metric *metrics[KR_RING_METRICS];
 };
 
@@ -188,6 +188,10 @@ void kr_op_list_remove(struct kr_op *op);
 
 /* ---- the others: parts of struct kr_io */
 
+/* A nonblocking TCP socket for @a, with TCP_NODELAY; -1 and errno. */
+int kr_socket_open(const struct kr_addr *a);
+void kr_socket_set_nodelay(int fd);
+
 KR_NODISCARD enum kr_err kr_recv_ring_init(struct kr_io *io, uint32_t count);
 void kr_recv_ring_fini(struct kr_io *io);
 
@@ -211,6 +215,10 @@ KR_NODISCARD enum kr_err kr_inbox_init(struct kr_inbox *in);
 void kr_inbox_fini(struct kr_inbox *in);
 void kr_inbox_arm(struct kr_io *io);
 void kr_inbox_deliver(struct kr_io *io);
+
+/* Register the metrics; give them what was counted since. */
+void kr_stats_init(struct kr_io *io);
+void kr_stats_flush(struct kr_io *io);
 
 /* user_data of SQEs that are no request's. */
 #define KR_TAG_IGNORED UINT64_C(0xfffffffe)

@@ -333,57 +333,6 @@ static void submit_and_wait(struct kr_io *io)
 		  rc == -EBUSY);
 }
 
-/* Order of enum is order of the names below. */
-static void stats_to_metrics(struct kr_io *io)
-{
-	const struct kr_ring_stats *s = &io->stats;
-	const uint64_t now[KR_RING_METRICS] = {
-		s->spliced_bytes, s->sent_bytes,    s->received_bytes,
-		s->splice_hot,    s->splice_cold,   s->accept_pauses,
-		s->recv_starved,  s->slot_waits,    s->pipe_waits,
-		s->read_bytes,    s->written_bytes, s->stale_completions,
-	};
-
-	for (int i = 0; i < KR_RING_METRICS; i++) {
-		if (now[i] == io->flushed[i])
-			continue;
-		kr_metric_add(io->metrics[i], now[i] - io->flushed[i]);
-		io->flushed[i] = now[i];
-	}
-}
-
-static void register_metrics(struct kr_io *io)
-{
-	static const struct {
-		const char *name, *help;
-	} rows[KR_RING_METRICS] = {
-		{ "kraken_io_spliced_bytes_total",
-		  "Bytes sent from files without a copy in user space" },
-		{ "kraken_io_sent_bytes_total", "Bytes sent from memory" },
-		{ "kraken_io_received_bytes_total", "Bytes received" },
-		{ "kraken_io_splice_hot_total",
-		  "Slices of files sent from the page cache" },
-		{ "kraken_io_splice_cold_total",
-		  "Slices of files that waited for the disk" },
-		{ "kraken_io_accept_pauses_total",
-		  "Pauses of accepting for lack of descriptors" },
-		{ "kraken_io_recv_starved_total",
-		  "Receives that found no buffer and were armed again" },
-		{ "kraken_io_slot_waits_total",
-		  "Requests that waited for a slot" },
-		{ "kraken_io_pipe_waits_total",
-		  "Slices of cold files that waited for a pipe" },
-		{ "kraken_io_read_bytes_total", "Bytes read from files" },
-		{ "kraken_io_written_bytes_total", "Bytes written to files" },
-		{ "kraken_io_stale_completions_total",
-		  "Completions of requests already over" },
-	};
-
-	for (int i = 0; i < KR_RING_METRICS; i++)
-		io->metrics[i] =
-			kr_metrics_counter(rows[i].name, rows[i].help, NULL);
-}
-
 void kr_io_turn(struct kr_io *io)
 {
 	kr_assert(!io->turning);
@@ -398,18 +347,13 @@ void kr_io_turn(struct kr_io *io)
 	kr_pipes_wake(io);
 	run_steps(io);
 	deliver_finished(io);
-	stats_to_metrics(io);
+	kr_stats_flush(io);
 	io->turning = false;
 }
 
 uint64_t kr_io_now_ns(const struct kr_io *io)
 {
 	return io->now_ns;
-}
-
-void kr_ring_stats_get(const struct kr_io *io, struct kr_ring_stats *ret)
-{
-	*ret = io->stats;
 }
 
 /* ---- opening and closing */
@@ -522,7 +466,7 @@ enum kr_err kr_ring_open(const struct kr_ring_opts *opts, struct kr_io **ret)
 	io->pipes.null_fd = -1;
 	block_sigpipe(io);
 	kr_probe_init(&io->features);
-	register_metrics(io);
+	kr_stats_init(io);
 	const enum kr_err err = open_parts(io, opts);
 
 	if (err != KR_OK) {
@@ -557,6 +501,6 @@ void kr_ring_close(struct kr_io *io)
 	kr_inbox_deliver(io); /* may start, and so cancel, more */
 	while (io->active_count > 0)
 		deliver_finished(io);
-	stats_to_metrics(io);
+	kr_stats_flush(io);
 	release(io);
 }

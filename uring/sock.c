@@ -1,37 +1,38 @@
 /*
- * Sockets: listening, connecting, receiving, sending.
+ * Sockets: connecting, receiving, sending.
  *
- * Listening and connecting are poll-gated system calls: accept4(2) gives the
- * peer's address and all that wait in one go, connect(2) needs no memory for
- * the address until the kernel has read it, and both never wait.  Receiving
- * and sending are SQEs.
+ * Connecting is a system call and a poll: connect(2) on a nonblocking socket
+ * never waits, and needs no memory for the address until the kernel has read
+ * it.  Receiving and sending are SQEs.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/log.h"
 #include "uring/engine.h"
 
-enum {
-	BACKLOG = 4096,
-	ACCEPT_BATCH = 64, /* then the other connections go on */
-	ACCEPT_PAUSE_MS = 100,
-};
-
-static void set_nodelay(int fd)
+void kr_socket_set_nodelay(int fd)
 {
 	const int one = 1;
 
 	/* Fails only on a socket that is dead already, and then says so. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+int kr_socket_open(const struct kr_addr *a)
+{
+	const int family = kr_addr_is_v4(a) ? AF_INET : AF_INET6;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		kr_socket_set_nodelay(fd);
+	return fd;
 }
 
 void kr_op_poll(struct kr_io *io, struct kr_op *op, unsigned events)
@@ -41,191 +42,6 @@ void kr_op_poll(struct kr_io *io, struct kr_op *op, unsigned events)
 	io_uring_prep_poll_add(sqe, op->fd, events);
 	kr_op_tag_sqe(op, sqe);
 }
-
-/* ---- listening */
-
-static struct kr_listener *listener_of_op(struct kr_op *op)
-{
-	return (struct kr_listener *)((char *)op -
-				      offsetof(struct kr_listener, op));
-}
-
-static void step_accept(struct kr_io *io, struct kr_op *op)
-{
-	kr_op_poll(io, op, POLLIN);
-}
-
-static void resume_accept(struct kr_timer *t)
-{
-	struct kr_listener *l =
-		(struct kr_listener *)((char *)t -
-				       offsetof(struct kr_listener, pause));
-
-	l->paused = false;
-	kr_op_list_remove(&l->op);
-	step_accept(l->io, &l->op);
-}
-
-static void pause_accept(struct kr_io *io, struct kr_listener *l, int errnum)
-{
-	kr_log_warn("uring", "accepting pauses for 100 ms",
-		    KR_ADDR("listener", &l->at),
-		    KR_ERR("cause", kr_err_of(errnum)),
-		    KR_STR("do", "raise the limit of open files, or lower the "
-				 "number of connections"));
-	io->stats.accept_pauses++;
-	l->paused = true;
-	kr_op_list_append(&io->paused, &l->op);
-	kr_io_timer_set(io, &l->pause,
-			io->now_ns + ACCEPT_PAUSE_MS * UINT64_C(1000000),
-			resume_accept);
-}
-
-/* Is it this connection that is wrong (accept(2), "Error handling")? */
-static bool is_one_connection(int errnum)
-{
-	switch (errnum) {
-	case ECONNABORTED:
-	case EINTR:
-	case EPROTO:
-	case EPERM:
-	case ENETDOWN:
-	case ENOPROTOOPT:
-	case EHOSTDOWN:
-	case ENONET:
-	case EHOSTUNREACH:
-	case EOPNOTSUPP:
-	case ENETUNREACH:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* 0, or the errno that ended it. */
-static int accept_some(struct kr_listener *l)
-{
-	for (int i = 0; i < ACCEPT_BATCH && l->fd >= 0; i++) {
-		struct sockaddr_storage sa;
-		struct kr_addr from = { 0 };
-		socklen_t len = sizeof(sa);
-		int fd = accept4(l->fd, (struct sockaddr *)&sa, &len,
-				 SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd < 0 && is_one_connection(errno))
-			continue;
-		if (fd < 0)
-			return errno;
-		set_nodelay(fd);
-		if (kr_addr_from_sockaddr((struct sockaddr *)&sa, &from) ==
-		    KR_OK)
-			l->on_accept(l, fd, &from);
-		else
-			close(fd);
-	}
-	return 0;
-}
-
-static void complete_accept(struct kr_io *io, struct kr_op *op, int res,
-			    uint32_t flags)
-{
-	struct kr_listener *l = listener_of_op(op);
-	(void)flags;
-
-	if (op->canceled) {
-		kr_op_finish(io, op, KR_E_CANCELED);
-		return;
-	}
-	const int errnum = res < 0 ? -res : accept_some(l);
-
-	if (l->fd < 0)
-		kr_op_finish(io, op, KR_E_CANCELED);
-	else if (errnum == 0 || errnum == EAGAIN)
-		step_accept(io, op);
-	else
-		pause_accept(io, l, errnum);
-}
-
-static enum kr_err bind_and_listen(int fd, struct kr_addr *at)
-{
-	const int one = 1;
-	struct sockaddr_storage sa;
-	socklen_t len = kr_addr_to_sockaddr(at, &sa);
-
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    bind(fd, (struct sockaddr *)&sa, len) < 0 ||
-	    listen(fd, BACKLOG) < 0)
-		return errno == EADDRINUSE ? KR_E_EXISTS : kr_err_of(errno);
-	len = sizeof(sa);
-	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
-		return kr_err_of(errno);
-	return kr_addr_from_sockaddr((struct sockaddr *)&sa, at);
-}
-
-static int open_socket(const struct kr_addr *a)
-{
-	const int family = kr_addr_is_v4(a) ? AF_INET : AF_INET6;
-
-	return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-}
-
-enum kr_err kr_io_listen(struct kr_io *io, struct kr_listener *l,
-			 const struct kr_addr *at, kr_accept_fn *on_accept)
-{
-	struct kr_addr bound = *at;
-	int fd = open_socket(at);
-
-	kr_assert(!l->op.busy);
-	if (fd < 0)
-		return kr_err_of(errno);
-	const enum kr_err err = bind_and_listen(fd, &bound);
-
-	if (err != KR_OK) {
-		close(fd);
-		return err;
-	}
-	void *extra = l->extra;
-	*l = (struct kr_listener){ .on_accept = on_accept,
-				   .io = io,
-				   .fd = fd,
-				   .at = bound,
-				   .extra = extra };
-	l->op.fd = fd;
-	kr_op_start(io, &l->op, KR_OP_ACCEPT, NULL);
-	return KR_OK;
-}
-
-/* shutdown(2) ends listening at once; the descriptor alone would not, while
- * the poll of the ring still holds the socket. */
-static void close_listener(struct kr_listener *l)
-{
-	kr_io_timer_stop(l->io, &l->pause);
-	l->paused = false;
-	if (l->fd < 0)
-		return;
-	shutdown(l->fd, SHUT_RDWR);
-	close(l->fd);
-	l->fd = -1;
-	l->op.fd = -1;
-}
-
-void kr_io_unlisten(struct kr_io *io, struct kr_listener *l)
-{
-	close_listener(l);
-	kr_io_cancel(io, &l->op);
-}
-
-/* The ring closes under it. */
-static void undo_accept(struct kr_io *io, struct kr_op *op)
-{
-	(void)io;
-	close_listener(listener_of_op(op));
-}
-
-const struct kr_op_kind kr_kind_accept = { .name = "accept",
-					   .step = step_accept,
-					   .complete = complete_accept,
-					   .undo = undo_accept };
 
 /* ---- connecting */
 
@@ -266,13 +82,12 @@ void kr_io_connect(struct kr_io *io, struct kr_op *op, const struct kr_addr *to,
 	const socklen_t len = kr_addr_to_sockaddr(to, &sa);
 
 	kr_assert(!op->busy);
-	op->fd = open_socket(to);
+	op->fd = kr_socket_open(to);
 	if (op->fd < 0) {
 		kr_op_start_finished(io, op, KR_OP_CONNECT, done,
 				     kr_err_of(errno));
 		return;
 	}
-	set_nodelay(op->fd);
 	if (connect(op->fd, (struct sockaddr *)&sa, len) < 0 &&
 	    errno != EINPROGRESS)
 		kr_op_start_finished(io, op, KR_OP_CONNECT, done,

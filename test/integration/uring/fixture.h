@@ -8,6 +8,10 @@
 #ifndef KR_TEST_URING_FIXTURE_H
 #define KR_TEST_URING_FIXTURE_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include "test/support/test.h"
 
 #include <arpa/inet.h>
