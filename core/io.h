@@ -166,6 +166,16 @@ void kr_io_write(struct kr_io *io, struct kr_op *op, int file_fd,
 void kr_io_fsync(struct kr_io *io, struct kr_op *op, int file_fd,
 		 kr_op_done_fn *done);
 
+/*
+ * Reserve space for the first @size bytes of the file, which grows to them
+ * where it is shorter (fallocate(2)); what is in it stays.
+ *
+ * KR_E_NOSPC        the disk has no such space
+ * KR_E_UNSUPPORTED  nor has its file system the means
+ */
+void kr_io_allocate(struct kr_io *io, struct kr_op *op, int file_fd,
+		    uint64_t size_bytes, kr_op_done_fn *done);
+
 /* Ask for @op to end early.  Its done() still comes, maybe with KR_OK.  Of an
  * idle op: nothing. */
 void kr_io_cancel(struct kr_io *io, struct kr_op *op);

@@ -68,12 +68,13 @@ enum kr_op_kind_id {
 	KR_OP_READ,
 	KR_OP_WRITE,
 	KR_OP_FSYNC,
+	KR_OP_ALLOCATE,
 	KR_OP_KIND_COUNT
 };
 
 extern const struct kr_op_kind kr_kind_accept, kr_kind_connect, kr_kind_recv,
 	kr_kind_recv_into, kr_kind_recv_all, kr_kind_send, kr_kind_send_file,
-	kr_kind_read, kr_kind_write, kr_kind_fsync;
+	kr_kind_read, kr_kind_write, kr_kind_fsync, kr_kind_allocate;
 
 /* The receive buffers, lent to the kernel (io_uring_register_buf_ring(3)). */
 struct kr_recv_ring {

@@ -85,8 +85,17 @@ static void step_fsync(struct kr_io *io, struct kr_op *op)
 	kr_op_tag_sqe(op, sqe);
 }
 
-static void complete_fsync(struct kr_io *io, struct kr_op *op, int res,
-			   uint32_t flags)
+static void step_allocate(struct kr_io *io, struct kr_op *op)
+{
+	struct io_uring_sqe *sqe = kr_sqe_get(io);
+
+	io_uring_prep_fallocate(sqe, op->file_fd, 0, 0,
+				(off_t)op->offset_bytes);
+	kr_op_tag_sqe(op, sqe);
+}
+
+static void complete_once(struct kr_io *io, struct kr_op *op, int res,
+			  uint32_t flags)
 {
 	(void)flags;
 	kr_op_finish(io, op, res < 0 ? kr_op_err(op, res) : KR_OK);
@@ -100,7 +109,10 @@ const struct kr_op_kind kr_kind_write = { .name = "write",
 					  .complete = complete_write };
 const struct kr_op_kind kr_kind_fsync = { .name = "fsync",
 					  .step = step_fsync,
-					  .complete = complete_fsync };
+					  .complete = complete_once };
+const struct kr_op_kind kr_kind_allocate = { .name = "allocate",
+					     .step = step_allocate,
+					     .complete = complete_once };
 
 static void set_range(struct kr_op *op, int file_fd, void *buf,
 		      uint32_t len_bytes, uint64_t offset_bytes)
@@ -140,4 +152,14 @@ void kr_io_fsync(struct kr_io *io, struct kr_op *op, int file_fd,
 {
 	set_range(op, file_fd, NULL, 0, 0);
 	kr_op_start(io, op, KR_OP_FSYNC, done);
+}
+
+void kr_io_allocate(struct kr_io *io, struct kr_op *op, int file_fd,
+		    uint64_t size_bytes, kr_op_done_fn *done)
+{
+	set_range(op, file_fd, NULL, 0, size_bytes);
+	if (size_bytes == 0)
+		kr_op_start_finished(io, op, KR_OP_ALLOCATE, done, KR_OK);
+	else
+		kr_op_start(io, op, KR_OP_ALLOCATE, done);
 }

@@ -46,7 +46,7 @@ static const int needed_ops[] = { IORING_OP_READ,        IORING_OP_WRITE,
 				  IORING_OP_READ_FIXED,  IORING_OP_FSYNC,
 				  IORING_OP_WRITE_FIXED, IORING_OP_SEND,
 				  IORING_OP_RECV,        IORING_OP_POLL_ADD,
-				  IORING_OP_SPLICE,      IORING_OP_TIMEOUT,
+				  IORING_OP_SPLICE,      IORING_OP_FALLOCATE,
 				  IORING_OP_ASYNC_CANCEL };
 
 void kr_probe_init(struct kr_features *f)

@@ -30,6 +30,7 @@ static const struct kr_op_kind *const kinds[KR_OP_KIND_COUNT] = {
 	[KR_OP_READ] = &kr_kind_read,
 	[KR_OP_WRITE] = &kr_kind_write,
 	[KR_OP_FSYNC] = &kr_kind_fsync,
+	[KR_OP_ALLOCATE] = &kr_kind_allocate,
 };
 
 /* ---- lists */

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -80,6 +81,21 @@ static uint32_t default_threads(void)
 	return cores > 2 ? (uint32_t)cores : 2;
 }
 
+/* The workers take no signals: handlers run on the threads that expect it. */
+static bool start_threads(struct kr_work_pool *pool, uint32_t count)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (pool->thread_count < count &&
+	       pthread_create(&pool->threads[pool->thread_count], NULL,
+			      worker_main, pool) == 0)
+		pool->thread_count++;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return pool->thread_count == count;
+}
+
 enum kr_err kr_work_pool_open(uint32_t threads, struct kr_work_pool **ret)
 {
 	if (threads == 0)
@@ -91,12 +107,9 @@ enum kr_err kr_work_pool_open(uint32_t threads, struct kr_work_pool **ret)
 		return KR_E_NOMEM;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->more, NULL);
-	for (; pool->thread_count < threads; pool->thread_count++) {
-		if (pthread_create(&pool->threads[pool->thread_count], NULL,
-				   worker_main, pool) != 0) {
-			join_all(pool);
-			return KR_E_NOMEM;
-		}
+	if (!start_threads(pool, threads)) {
+		join_all(pool);
+		return KR_E_NOMEM;
 	}
 	*ret = pool;
 	return KR_OK;

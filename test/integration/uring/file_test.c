@@ -84,6 +84,25 @@ static void test_a_read_is_short_only_at_the_end(void **state)
 	close(file);
 }
 
+static void test_space_is_reserved_and_content_kept(void **state)
+{
+	int file = make_file(1000);
+	struct call c = { 0 };
+	struct stat st;
+	(void)state;
+
+	start(kr_io_allocate, io, &c, file, 1 << 20);
+	assert_ok(finish(io, &c));
+	assert_int_equal(fstat(file, &st), 0);
+	assert_int_equal(st.st_size, 1 << 20);
+	assert_true(st.st_blocks >= (1 << 20) / 512);
+	start(kr_io_read, io, &c, file, back, 1001, 0);
+	assert_ok(finish(io, &c));
+	assert_memory_equal(back, bytes, 1000);
+	assert_int_equal(back[1000], 0);
+	close(file);
+}
+
 static void test_nothing_to_move_is_done_at_once(void **state)
 {
 	struct call c = { 0 };
@@ -92,6 +111,8 @@ static void test_nothing_to_move_is_done_at_once(void **state)
 	start(kr_io_write, io, &c, -1, bytes, 0, 0);
 	assert_ok(finish(io, &c));
 	start(kr_io_read, io, &c, -1, back, 0, 0);
+	assert_ok(finish(io, &c));
+	start(kr_io_allocate, io, &c, -1, 0);
 	assert_ok(finish(io, &c));
 }
 
@@ -145,6 +166,8 @@ static void test_a_full_disk_is_no_space_and_keeps_what_was_there(void **state)
 	start(kr_io_read, io, &c, file, back, 65536, 0);
 	assert_ok(finish(io, &c));
 	assert_memory_equal(back, bytes, 65536);
+	start(kr_io_allocate, io, &c, file, 2 << 20);
+	assert_err(finish(io, &c), KR_E_NOSPC);
 	close(file);
 	assert_int_equal(umount2(dir, MNT_DETACH), 0);
 	rmdir(dir);
@@ -161,6 +184,9 @@ int main(void)
 			tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_a_read_is_short_only_at_the_end, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_space_is_reserved_and_content_kept, set_up,
 			tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_nothing_to_move_is_done_at_once, set_up,

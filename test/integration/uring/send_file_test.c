@@ -197,6 +197,32 @@ static void test_a_reset_ends_it_and_raises_no_signal(void **state)
 	kr_ring_close(io);
 }
 
+static void test_a_file_that_shrinks_meanwhile_is_an_error(void **state)
+{
+	const uint64_t end_ns = kr_clock_mono_ns() + FIXTURE_DEADLINE_NS;
+	struct kr_io *io = open_ring(NULL);
+	int file = make_file(32 * MIB), fds[2];
+	struct reader r = { .want = 32 * MIB };
+	struct call c = { 0 };
+	(void)state;
+
+	tcp_pair(fds);
+	r.fd = fds[1];
+	start(kr_io_send_file, io, &c, fds[0], file, 0, 32 * MIB);
+	wait_full(io, &c, fds[0]);
+	assert_int_equal(ftruncate(file, MIB), 0);
+	while (c.count == 0 && kr_clock_mono_ns() < end_ns) {
+		read_some(&r, SIZE_MAX);
+		turn_once(io);
+	}
+	assert_int_equal(c.count, 1);
+	assert_err(c.err, KR_E_IO);
+	assert_true(r.got < 32 * MIB);
+	close_pair(fds);
+	close(file);
+	kr_ring_close(io);
+}
+
 /* More stalled cold sends than pipes must not stop a healthy one. */
 static void test_stalled_readers_stop_nobody(void **state)
 {
@@ -375,6 +401,8 @@ int main(void)
 		cmocka_unit_test(test_nothing_to_send_is_done_at_once),
 		cmocka_unit_test(test_the_end_of_the_file_is_an_error),
 		cmocka_unit_test(test_a_reset_ends_it_and_raises_no_signal),
+		cmocka_unit_test(
+			test_a_file_that_shrinks_meanwhile_is_an_error),
 		cmocka_unit_test(test_stalled_readers_stop_nobody),
 		cmocka_unit_test(
 			test_waiting_for_a_pipe_that_is_not_needed_any_more),

@@ -58,7 +58,8 @@ static void on_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 	struct server *s = (struct server *)l;
 	struct echo *e = &s->conns[s->accepted_count++];
 
-	assert_true(kr_addr_is_v4(from));
+	assert_int_not_equal(from->port, 0);
+	assert_memory_equal(from->ip, l->at.ip, sizeof(from->ip));
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	s->open_count++;
@@ -66,14 +67,19 @@ static void on_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 	kr_io_recv(s->io, &e->op, fd, echo_send);
 }
 
+static void serve_at(struct kr_io *io, const struct kr_addr *at, int conns_max)
+{
+	server = (struct server){ .io = io };
+	server.conns = calloc((size_t)conns_max, sizeof(*server.conns));
+	assert_ok(kr_io_listen(io, &server.listener, at, on_accept));
+	assert_int_not_equal(server.listener.at.port, 0);
+}
+
 static void serve(struct kr_io *io, int conns_max)
 {
 	const struct kr_addr at = loopback(0);
 
-	server = (struct server){ .io = io };
-	server.conns = calloc((size_t)conns_max, sizeof(*server.conns));
-	assert_ok(kr_io_listen(io, &server.listener, &at, on_accept));
-	assert_int_not_equal(server.listener.at.port, 0);
+	serve_at(io, &at, conns_max);
 }
 
 static bool nothing_is_open(const void *ctx)
@@ -89,14 +95,13 @@ static void unserve(struct kr_io *io)
 	free(server.conns);
 }
 
-static void test_echo_through_accept_connect_send_and_recv(void **state)
+static void echo_once(const struct kr_addr *at)
 {
 	struct kr_io *io = open_ring(NULL);
 	struct call c = { 0 };
 	char back[6] = "";
-	(void)state;
 
-	serve(io, 1);
+	serve_at(io, at, 1);
 	start(kr_io_connect, io, &c, &server.listener.at);
 	assert_ok(finish(io, &c));
 	const int fd = (int)c.n;
@@ -109,6 +114,33 @@ static void test_echo_through_accept_connect_send_and_recv(void **state)
 	assert_string_equal(back, "hello");
 	close(fd);
 	unserve(io);
+}
+
+static void test_echo_through_accept_connect_send_and_recv(void **state)
+{
+	const struct kr_addr at = loopback(0);
+	(void)state;
+
+	echo_once(&at);
+}
+
+static void test_echo_over_ipv6(void **state)
+{
+	const struct kr_addr at = { .ip = { [15] = 1 } }; /* ::1 */
+	const struct sockaddr_in6 sa = { .sin6_family = AF_INET6,
+					 .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	const int fd = socket(AF_INET6, SOCK_STREAM, 0);
+	const bool have = fd >= 0 && bind(fd, (const struct sockaddr *)&sa,
+					  sizeof(sa)) == 0;
+	(void)state;
+
+	if (fd >= 0)
+		close(fd);
+	if (!have) {
+		print_message("skipped: this machine has no ::1\n");
+		skip();
+	}
+	echo_once(&at);
 }
 
 enum { MANY = 1000 };
@@ -475,6 +507,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			test_echo_through_accept_connect_send_and_recv),
+		cmocka_unit_test(test_echo_over_ipv6),
 		cmocka_unit_test(test_a_thousand_connections_echo),
 		cmocka_unit_test(test_they_echo_with_few_slots_and_few_buffers),
 		cmocka_unit_test(test_idle_receives_share_two_buffers),
