@@ -1,0 +1,76 @@
+/*
+ * control/indexes.h - the build-indexes as others see them: put, get and list
+ * tags at the first that answers.
+ *
+ * A tag is "not found" when every index that answers says so: a put reaches
+ * the others a moment later (control/index_rpc.h).
+ *
+ * Threads: reactor only.
+ */
+#ifndef KR_CONTROL_INDEXES_H
+#define KR_CONTROL_INDEXES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "control/rpc.h"
+#include "core/addr.h"
+#include "core/digest.h"
+#include "core/err.h"
+#include "core/io.h"
+
+struct kr_indexes;
+
+enum { KR_INDEXES_MAX = 64 };
+
+struct kr_indexes_opts {
+	struct kr_io *io;
+	const char *const *names;
+	const struct kr_addr *addrs;
+	uint32_t count;
+	uint64_t rpc_timeout_ns;
+};
+
+KR_NODISCARD enum kr_err kr_indexes_open(const struct kr_indexes_opts *opts,
+					 struct kr_indexes **ret);
+/* Asks must have ended or been canceled. */
+void kr_indexes_close(struct kr_indexes *x);
+
+bool kr_indexes_healthy(const struct kr_indexes *x);
+
+/*
+ * A question; embedded by the caller, lent until done.
+ *
+ * KR_OK             @result is borrowed until return
+ * KR_E_NOTFOUND     every index that answered says so
+ * KR_E_UNAVAILABLE  none answered; @text says which was tried last and why
+ * others            what the index said (KR_E_INVALID, KR_E_NOSPC ...)
+ */
+struct kr_indexes_ask;
+typedef void kr_indexes_ask_fn(struct kr_indexes_ask *a, enum kr_err err,
+			       struct kr_bytes result, const char *text);
+struct kr_indexes_ask { /* private */
+	struct kr_indexes *indexes;
+	kr_indexes_ask_fn *done;
+	struct kr_rpc_call call;
+	const char *method;
+	uint32_t first, tried;
+	bool answered;
+	uint8_t params[768];
+	size_t params_len;
+};
+
+/* Result: control/index_msg.h, digest. */
+void kr_indexes_get(struct kr_indexes *x, struct kr_indexes_ask *a,
+		    const char *repo, const char *tag, kr_indexes_ask_fn *done);
+/* KR_OK: the tag is on disk at one index. */
+void kr_indexes_put(struct kr_indexes *x, struct kr_indexes_ask *a,
+		    const char *repo, const char *tag,
+		    const struct kr_digest *d, kr_indexes_ask_fn *done);
+/* Result: control/index_msg.h, names "tags". */
+void kr_indexes_list(struct kr_indexes *x, struct kr_indexes_ask *a,
+		     const char *repo, const char *last, uint32_t limit,
+		     kr_indexes_ask_fn *done);
+void kr_indexes_ask_cancel(struct kr_indexes_ask *a); /* no done */
+
+#endif

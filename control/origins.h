@@ -1,0 +1,100 @@
+/*
+ * control/origins.h - the origin cluster as others see it: who owns a digest,
+ * who is healthy, and questions that go on to the next owner when one cannot
+ * answer.
+ *
+ * Each origin has one RPC client, is asked `origin.info` every
+ * health_interval_ns (which says its peer address and id), and is judged by
+ * control/health.h; failed questions count as evidence too.
+ *
+ * Threads: reactor only.
+ */
+#ifndef KR_CONTROL_ORIGINS_H
+#define KR_CONTROL_ORIGINS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "control/ring.h"
+#include "control/rpc.h"
+#include "core/addr.h"
+#include "core/digest.h"
+#include "core/err.h"
+#include "core/io.h"
+#include "peerwire/node.h"
+
+struct kr_origins;
+
+enum { KR_ORIGINS_MAX = KR_RING_HOSTS_MAX };
+
+struct kr_origins_opts {
+	struct kr_io *io;
+	const char *const *names;    /* as configured: they make the ring */
+	const struct kr_addr *addrs; /* of each name */
+	uint32_t count;
+	uint32_t replicas;
+	uint64_t rpc_timeout_ns;
+	uint64_t health_interval_ns;
+};
+
+KR_NODISCARD enum kr_err kr_origins_open(const struct kr_origins_opts *opts,
+					 struct kr_origins **ret);
+/* Calls under way must have ended or been canceled. */
+void kr_origins_close(struct kr_origins *o);
+
+/* The healthy owners of @d, best first; at most @max indices. */
+uint32_t kr_origins_owners(const struct kr_origins *o,
+			   const struct kr_digest *d, uint32_t *ret,
+			   uint32_t max);
+
+/* How many origins are healthy now. */
+uint32_t kr_origins_healthy_count(const struct kr_origins *o);
+
+struct kr_rpc_client *kr_origins_client(const struct kr_origins *o,
+					uint32_t index);
+const char *kr_origins_name(const struct kr_origins *o, uint32_t index);
+
+/* Evidence of real traffic: did origin @index answer? */
+void kr_origins_traffic(struct kr_origins *o, uint32_t index, bool ok);
+
+/* Where origin @index takes part in swarms; false: it has not said yet. */
+bool kr_origins_hint(const struct kr_origins *o, uint32_t index,
+		     struct kr_peer_hint *ret);
+
+/* Hints of all healthy owners of @d. */
+uint32_t kr_origins_hints(const struct kr_origins *o, const struct kr_digest *d,
+			  struct kr_peer_hint *ret, uint32_t max);
+
+/*
+ * A question to the owners of a digest, one after the other, then to those
+ * who would stand in for them: the first that has an answer gives it.
+ *
+ * KR_OK             @result is borrowed until return
+ * KR_E_NOTFOUND     whoever could be asked does not have it, and somebody
+ *                   could be asked
+ * KR_E_UNAVAILABLE  nobody could be asked; @text says whom
+ */
+struct kr_origins_ask;
+typedef void kr_origins_ask_fn(struct kr_origins_ask *a, enum kr_err err,
+			       struct kr_bytes result, const char *text);
+struct kr_origins_ask { /* embedded by the caller; private */
+	struct kr_origins *origins;
+	kr_origins_ask_fn *done;
+	struct kr_rpc_call call;
+	const char *method;
+	uint64_t timeout_ns;
+	uint32_t order[KR_ORIGINS_MAX];
+	uint32_t order_count, at;
+	bool answered; /* somebody said "not found" */
+	uint8_t params[512];
+	size_t params_len;
+};
+
+/* @method: "origin.metainfo" or "origin.stat"; @a is lent until done. */
+void kr_origins_ask(struct kr_origins *o, struct kr_origins_ask *a,
+		    const char *method, const char *ns,
+		    const struct kr_digest *d, kr_origins_ask_fn *done);
+/* done will not come. */
+void kr_origins_ask_cancel(struct kr_origins_ask *a);
+
+#endif

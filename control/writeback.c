@@ -1,0 +1,252 @@
+#include "control/writeback.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/list.h"
+#include "core/log.h"
+#include "core/metrics.h"
+
+#define KIND        "writeback"
+#define POLL_MAX_NS UINT64_C(60000000000)
+
+enum state { IDLE, TAKING, STORING, SETTLING };
+
+struct kr_writeback {
+	struct kr_io *io;
+	struct kr_store *store;
+	const struct kr_backends *backends;
+	struct kr_queue *queue;
+	struct kr_queue_req req;
+	struct kr_queue_item item;
+	struct kr_job job;
+	struct kr_timer timer;
+	enum state state;
+	bool closing, added;     /* added: something came while we were busy */
+	struct kr_digest digest; /* of the item at work */
+	enum kr_err result;
+	struct kr_metric *stored, *failed, *pending;
+};
+
+static void take(struct kr_writeback *w);
+
+static void on_timer(struct kr_timer *t)
+{
+	struct kr_writeback *w = KR_CONTAINER_OF(t, struct kr_writeback, timer);
+
+	if (w->state == IDLE)
+		take(w);
+}
+
+/* Sleep until the next item is due; adding wakes earlier. */
+static void idle_until(struct kr_writeback *w, uint64_t due_wall_ns)
+{
+	const uint64_t now = kr_clock_wall_ns();
+	uint64_t in = due_wall_ns > now ? due_wall_ns - now : 0;
+
+	w->state = IDLE;
+	if (w->closing)
+		return;
+	if (w->added) {
+		take(w);
+		return;
+	}
+	if (due_wall_ns == UINT64_MAX)
+		return;
+	if (in > POLL_MAX_NS)
+		in = POLL_MAX_NS;
+	kr_io_timer_set(w->io, &w->timer, kr_io_now_ns(w->io) + in, on_timer);
+}
+
+static void settled(struct kr_queue_req *r, enum kr_err err)
+{
+	struct kr_writeback *w = KR_CONTAINER_OF(r, struct kr_writeback, req);
+
+	if (err != KR_OK)
+		kr_log_error("writeback", "the queue cannot be written",
+			     KR_ERR("why", err));
+	w->state = IDLE;
+	if (!w->closing)
+		take(w);
+}
+
+/* On the pool: the blob to the backend; where that worked, unpin it. */
+static void store_run(struct kr_job *j)
+{
+	struct kr_writeback *w = KR_CONTAINER_OF(j, struct kr_writeback, job);
+	char hex[KR_DIGEST_TEXT_MAX], ns[KR_NAMESPACE_MAX + 1];
+	struct kr_store_blob *blob;
+
+	memcpy(ns, w->item.payload, w->item.payload_len);
+	ns[w->item.payload_len] = '\0';
+	struct kr_backend *backend = kr_backends_find(w->backends, ns);
+	if (backend == NULL) { /* the configuration changed: nowhere to go */
+		w->result = kr_store_keep(w->store, &w->digest, false);
+		return;
+	}
+	w->result = kr_store_blob_open(w->store, &w->digest, &blob);
+	if (w->result != KR_OK)
+		return;
+	w->result = kr_backend_put(
+		backend, kr_digest_print_hex(&w->digest, hex),
+		kr_store_blob_fd(blob), kr_store_blob_size(blob));
+	kr_store_blob_close(blob);
+	if (w->result == KR_OK)
+		w->result = kr_store_keep(w->store, &w->digest, false);
+}
+
+static void store_done(struct kr_job *j)
+{
+	struct kr_writeback *w = KR_CONTAINER_OF(j, struct kr_writeback, job);
+
+	w->state = SETTLING;
+	if (w->result == KR_OK || w->result == KR_E_NOTFOUND) {
+		if (w->result == KR_E_NOTFOUND)
+			kr_log_error("writeback",
+				     "the blob is gone from the "
+				     "store: not written back",
+				     KR_DIGEST("digest", &w->digest));
+		kr_metric_add(w->stored, 1);
+		kr_queue_done(w->queue, &w->req, &w->item, settled);
+		return;
+	}
+	kr_metric_add(w->failed, 1);
+	kr_log_warn("writeback",
+		    "the backend did not take a blob; it stays "
+		    "here and is tried again",
+		    KR_DIGEST("digest", &w->digest), KR_ERR("why", w->result),
+		    KR_U64("attempts", w->item.attempts + 1));
+	kr_queue_fail(w->queue, &w->req, &w->item, kr_clock_wall_ns(), settled);
+}
+
+static void taken(struct kr_queue_req *r, enum kr_err err)
+{
+	struct kr_writeback *w = KR_CONTAINER_OF(r, struct kr_writeback, req);
+
+	if (err != KR_OK) {
+		kr_log_error("writeback", "the queue cannot be read",
+			     KR_ERR("why", err));
+		idle_until(w, kr_clock_wall_ns() + POLL_MAX_NS);
+		return;
+	}
+	kr_metric_set(w->pending, (int64_t)r->depth);
+	if (r->item_count == 0) {
+		idle_until(w, r->next_due_ns);
+		return;
+	}
+	if (kr_digest_parse(w->item.key, strlen(w->item.key), &w->digest) !=
+		    KR_OK ||
+	    w->item.payload_len > KR_NAMESPACE_MAX) {
+		w->state = SETTLING; /* not ours: no way to do it */
+		kr_queue_done(w->queue, &w->req, &w->item, settled);
+		return;
+	}
+	w->state = STORING;
+	kr_io_work(w->io, &w->job, store_run, store_done);
+}
+
+static void take(struct kr_writeback *w)
+{
+	w->state = TAKING;
+	w->added = false;
+	kr_io_timer_stop(w->io, &w->timer);
+	kr_queue_take(w->queue, &w->req, KIND, kr_clock_wall_ns(), &w->item, 1,
+		      taken);
+}
+
+/* ---- adding -------------------------------------------------------------*/
+
+static void queued(struct kr_queue_req *r, enum kr_err err)
+{
+	struct kr_writeback_add *a =
+		KR_CONTAINER_OF(r, struct kr_writeback_add, req);
+	struct kr_writeback *w = a->wb;
+
+	w->added = true;
+	if (w->state == IDLE && !w->closing)
+		take(w);
+	a->done(a, err);
+}
+
+static void pin_run(struct kr_job *j)
+{
+	struct kr_writeback_add *a =
+		KR_CONTAINER_OF(j, struct kr_writeback_add, job);
+
+	if (kr_backends_find(a->wb->backends, a->ns) == NULL)
+		a->err = KR_E_NOTFOUND;
+	else
+		a->err = kr_store_keep(a->wb->store, &a->digest, true);
+}
+
+static void pin_done(struct kr_job *j)
+{
+	struct kr_writeback_add *a =
+		KR_CONTAINER_OF(j, struct kr_writeback_add, job);
+	char key[KR_DIGEST_TEXT_MAX];
+
+	if (a->err != KR_OK) { /* no backend: the store is where it lives */
+		a->done(a, a->err == KR_E_NOTFOUND ? KR_OK : a->err);
+		return;
+	}
+	kr_queue_add(a->wb->queue, &a->req, KIND,
+		     kr_digest_print(&a->digest, key),
+		     (struct kr_bytes){ (const uint8_t *)a->ns, strlen(a->ns) },
+		     kr_clock_wall_ns(), queued);
+}
+
+void kr_writeback_add(struct kr_writeback *w, struct kr_writeback_add *a,
+		      const char *ns, const struct kr_digest *d,
+		      kr_writeback_add_fn *done)
+{
+	a->wb = w;
+	a->done = done;
+	a->digest = *d;
+	kr_assert(strlen(ns) <= KR_NAMESPACE_MAX);
+	memcpy(a->ns, ns, strlen(ns) + 1);
+	kr_io_work(w->io, &a->job, pin_run, pin_done);
+}
+
+/* ---- life ---------------------------------------------------------------*/
+
+enum kr_err kr_writeback_open(const struct kr_writeback_opts *opts,
+			      struct kr_writeback **ret)
+{
+	const struct kr_queue_opts queue = { .db = opts->db,
+					     .seed = opts->seed };
+	struct kr_writeback *w = calloc(1, sizeof(*w));
+	enum kr_err err;
+
+	if (w == NULL)
+		return KR_E_NOMEM;
+	w->io = opts->io;
+	w->store = opts->store;
+	w->backends = opts->backends;
+	w->stored = kr_metrics_counter("kraken_writeback_total",
+				       "blobs sent to their storage backend",
+				       "result=\"stored\"");
+	w->failed = kr_metrics_counter("kraken_writeback_total",
+				       "blobs sent to their storage backend",
+				       "result=\"failed\"");
+	w->pending = kr_metrics_gauge("kraken_writeback_pending",
+				      "blobs the storage backend lacks", NULL);
+	err = kr_queue_open(&queue, &w->queue);
+	if (err != KR_OK) {
+		free(w);
+		return err;
+	}
+	take(w);
+	*ret = w;
+	return KR_OK;
+}
+
+void kr_writeback_close(struct kr_writeback *w)
+{
+	w->closing = true;
+	kr_io_timer_stop(w->io, &w->timer);
+	while (w->state != IDLE)
+		kr_io_turn(w->io);
+	kr_queue_close(w->queue);
+	free(w);
+}
