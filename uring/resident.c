@@ -75,9 +75,9 @@ bool kr_resident_check(int file_fd, uint64_t offset_bytes, uint32_t len_bytes,
 	const uint64_t end = offset_bytes + len_bytes;
 	const int64_t cached =
 		cachestat ? count_cached(file_fd, offset_bytes, len_bytes) : -1;
-	/* An overlay counts none, for the pages are those of the file below:
-	 * then the samples alone decide, and the first says if it is cold. */
-	const bool known = cached > 0;
+	/* An overlay counts none, for the pages are those of the file below,
+	 * and does not know RWF_NOWAIT: its files are always cold. */
+	const bool known = cached >= 0;
 	const uint32_t stride = known ? STRIDE_BYTES : STRIDE_ALONE_BYTES;
 
 	if (known && cached < count_pages(offset_bytes, len_bytes))
