@@ -23,15 +23,15 @@ struct kr_http;
 
 struct kr_http_opts {
 	struct kr_addr listen;
-	const char *role;      /* "agent": for logs, metrics and /health */
-	bool pull;             /* GET and HEAD under /v2/ */
-	bool push;             /* uploads, manifest PUT */
+	const char *role; /* "agent": for logs, metrics and /health */
+	bool pull;        /* GET and HEAD under /v2/ */
+	bool push;        /* uploads, manifest PUT */
 	const struct kr_registry *registry; /* borrowed; NULL: only /health,
 					       /readiness and /metrics */
-	uint64_t manifest_bytes_max; /* 0: 4 MiB */
-	uint32_t connections_max;    /* 0: 1024; beyond it 503 and close */
-	uint64_t idle_timeout_ns;    /* 0: 60 s without a request */
-	const char *advertise; /* "http://host:port" put before Location, or
+	uint64_t manifest_bytes_max;        /* 0: 4 MiB */
+	uint32_t connections_max; /* 0: 1024; beyond it 503 and close */
+	uint64_t idle_timeout_ns; /* 0: 60 s without a request */
+	const char *advertise;    /* "http://host:port" put before Location, or
 				  NULL: relative locations */
 };
 

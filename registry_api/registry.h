@@ -30,10 +30,10 @@
 #include "core/io.h"
 
 enum {
-	KR_REPO_MAX = 255,       /* repository name, bytes */
-	KR_TAG_MAX = 128,        /* distribution-spec: [A-Za-z0-9_][..]{0,127} */
+	KR_REPO_MAX = 255, /* repository name, bytes */
+	KR_TAG_MAX = 128,  /* distribution-spec: [A-Za-z0-9_][..]{0,127} */
 	KR_MEDIA_TYPE_MAX = 255,
-	KR_UPLOAD_ID_LEN = 36,   /* a UUID */
+	KR_UPLOAD_ID_LEN = 36, /* a UUID */
 };
 
 enum kr_reg_op {
@@ -122,7 +122,7 @@ struct kr_reg_call {
 	int fd;
 	const uint8_t *prefix; /* lent */
 	size_t prefix_len;
-	uint8_t *buf; /* lent: BLOB_READ */
+	uint8_t *buf;                  /* lent: BLOB_READ */
 	const struct kr_reg_ref *refs; /* lent */
 	size_t ref_count;
 	uint32_t limit;

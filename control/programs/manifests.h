@@ -1,0 +1,32 @@
+/*
+ * control/programs/manifests.h - MANIFEST_PUT and TAGS_LIST of a proxy.
+ *
+ *	every reference is at the origins -> the manifest is a blob like any
+ *	    other: store, push -> then the tag, at a build-index
+ *
+ * So a tag never names what cannot be pulled.
+ *
+ * Threads: reactor only.
+ */
+#ifndef KR_CONTROL_PROGRAMS_MANIFESTS_H
+#define KR_CONTROL_PROGRAMS_MANIFESTS_H
+
+#include "control/indexes.h"
+#include "control/origins.h"
+#include "control/programs/desk.h"
+#include "control/push.h"
+#include "core/io.h"
+#include "core/store.h"
+
+struct kr_manifests {
+	struct kr_io *io;
+	struct kr_store *store;
+	struct kr_origins *origins;
+	struct kr_pusher *pusher;
+	struct kr_indexes *indexes;
+};
+
+/* @m is filled by the caller and outlives the desk. */
+void kr_manifests_attach(struct kr_manifests *m, struct kr_desk *desk);
+
+#endif

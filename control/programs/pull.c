@@ -1,0 +1,498 @@
+#include "control/programs/pull.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/index_msg.h"
+#include "control/origin_msg.h"
+#include "core/hash.h"
+#include "core/list.h"
+#include "core/log.h"
+
+enum {
+	RANK_FIRST = 0, /* manifests and small blobs: configs */
+	RANK_LAYER = 1,
+	SMALL_BYTES = 1024 * 1024,
+};
+
+/* The registry's handle of an open blob.  An empty blob has no kr_blob. */
+struct kr_reg_blob {
+	struct kr_blob *blob;
+	uint64_t size_bytes;
+};
+
+/* What works on one call. */
+struct work {
+	struct kr_desk_job job;
+	struct kr_pull *p;
+	struct kr_reg_call *call;
+	enum { AT_REST, LOCATING, WAITING, READING, SENDING } phase;
+	bool canceled;
+	union {
+		struct kr_trackers_ask trackers;
+		struct kr_origins_ask origins;
+		struct kr_indexes_ask indexes;
+	} ask;
+	struct kr_blob *blob;
+	struct kr_blob_wait wait;
+	struct kr_blob_send send;
+	struct kr_op read;
+	struct kr_timer stall;
+	uint64_t seen_bytes;
+	uint8_t *buf;
+};
+
+static void end(struct work *w, enum kr_err err, const char *text)
+{
+	kr_io_timer_stop(w->p->io, &w->stall);
+	if (w->blob != NULL)
+		kr_blob_put(w->blob);
+	free(w->buf);
+	kr_desk_end(&w->job, w->canceled ? KR_E_CANCELED : err, text);
+	free(w);
+}
+
+static void cancel_work(struct kr_desk_job *job);
+
+static struct work *begin(struct kr_pull *p, struct kr_desk *desk,
+			  struct kr_reg_call *call)
+{
+	struct work *w = calloc(1, sizeof(*w));
+
+	if (w == NULL) {
+		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+		return NULL;
+	}
+	w->p = p;
+	w->call = call;
+	if (kr_desk_begin(desk, &w->job, call, cancel_work) != KR_OK) {
+		free(w);
+		return NULL;
+	}
+	return w;
+}
+
+/* ---- where a blob is ----------------------------------------------------*/
+
+static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
+		    const char *text);
+
+static void located_by_tracker(struct kr_trackers_ask *a, enum kr_err err,
+			       struct kr_bytes metainfo, const char *text)
+{
+	located(KR_CONTAINER_OF(a, struct work, ask.trackers), err, metainfo,
+		text);
+}
+
+static void located_by_origin(struct kr_origins_ask *a, enum kr_err err,
+			      struct kr_bytes result, const char *text)
+{
+	struct kr_bytes metainfo = { NULL, 0 };
+
+	if (err == KR_OK)
+		err = kr_origin_msg_metainfo_decode(result, &metainfo);
+	located(KR_CONTAINER_OF(a, struct work, ask.origins), err, metainfo,
+		text);
+}
+
+static void locate(struct work *w)
+{
+	struct kr_reg_call *call = w->call;
+
+	w->phase = LOCATING;
+	if (w->p->trackers != NULL)
+		kr_trackers_metainfo(w->p->trackers, &w->ask.trackers,
+				     call->repo, &call->digest,
+				     located_by_tracker);
+	else
+		kr_origins_ask(w->p->origins, &w->ask.origins,
+			       "origin.metainfo", call->repo, &call->digest,
+			       located_by_origin);
+}
+
+static void have_blob(struct work *w, struct kr_blob *b, uint64_t size);
+
+/* The metainfo is here: begin (or join) the download, or just tell the size. */
+static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
+		    const char *text)
+{
+	struct kr_reg_call *call = w->call;
+	struct kr_metainfo m;
+	struct kr_blob *b = NULL;
+
+	w->phase = AT_REST;
+	if (err == KR_OK)
+		err = kr_metainfo_decode(kr_alloc_heap(), metainfo.ptr,
+					 metainfo.len, &m);
+	if (err != KR_OK) {
+		end(w, err, text);
+		return;
+	}
+	if (!kr_digest_equal(&m.digest, &call->digest))
+		err = KR_E_CORRUPT;
+	else if (call->op == KR_REG_BLOB_STAT)
+		call->size = m.size_bytes;
+	else if (call->op == KR_REG_MANIFEST_GET &&
+		 m.size_bytes > w->p->manifest_bytes_max)
+		err = KR_E_TOOBIG;
+	else if (m.size_bytes > 0)
+		err = kr_transfer_fetch(
+			w->p->transfer, call->repo, &m,
+			m.size_bytes <= SMALL_BYTES ? RANK_FIRST : RANK_LAYER,
+			&b);
+	const uint64_t size = m.size_bytes;
+	kr_metainfo_fini(kr_alloc_heap(), &m);
+	if (err != KR_OK || call->op == KR_REG_BLOB_STAT)
+		end(w, err,
+		    err == KR_E_CORRUPT ? "metainfo of another blob"
+					: kr_err_text(err));
+	else
+		have_blob(w, b, size);
+}
+
+/* Join what is here or on its way; else find out where it is. */
+static void find_blob(struct work *w)
+{
+	struct kr_blob *b;
+	const enum kr_err err =
+		kr_transfer_open_blob(w->p->transfer, &w->call->digest, &b);
+
+	if (err == KR_OK)
+		have_blob(w, b, kr_blob_size_bytes(b));
+	else if (err == KR_E_NOTFOUND)
+		locate(w);
+	else
+		end(w, err, NULL);
+}
+
+/* ---- BLOB_OPEN, BLOB_CLOSE, BLOB_STAT -----------------------------------*/
+
+static void give_handle(struct work *w, struct kr_blob *b, uint64_t size)
+{
+	struct kr_reg_blob *handle = malloc(sizeof(*handle));
+
+	w->blob = b;
+	if (handle == NULL) {
+		end(w, KR_E_NOMEM, NULL);
+		return;
+	}
+	handle->blob = b != NULL ? kr_blob_get(b) : NULL;
+	handle->size_bytes = size;
+	w->call->blob = handle;
+	w->call->size = size;
+	end(w, KR_OK, NULL);
+}
+
+static void on_open(void *ctx, struct kr_reg_call *call)
+{
+	struct kr_pull *p = ctx;
+	struct work *w = begin(p, call->role, call);
+
+	if (w != NULL)
+		find_blob(w);
+}
+
+static void on_close(void *ctx, struct kr_reg_call *call)
+{
+	struct kr_reg_blob *handle = call->blob;
+
+	(void)ctx;
+	if (handle->blob != NULL)
+		kr_blob_put(handle->blob);
+	free(handle);
+	call->blob = NULL;
+	kr_desk_refuse(call, KR_OK, NULL);
+}
+
+static void on_stat(void *ctx, struct kr_reg_call *call)
+{
+	struct kr_pull *p = ctx;
+	struct kr_blob *b;
+
+	if (kr_transfer_open_blob(p->transfer, &call->digest, &b) == KR_OK) {
+		call->size = kr_blob_size_bytes(b);
+		kr_blob_put(b);
+		kr_desk_refuse(call, KR_OK, NULL);
+		return;
+	}
+	struct work *w = begin(p, call->role, call);
+	if (w != NULL)
+		locate(w);
+}
+
+/* ---- TAG_GET ------------------------------------------------------------*/
+
+static void tag_found(struct kr_indexes_ask *a, enum kr_err err,
+		      struct kr_bytes result, const char *text)
+{
+	struct work *w = KR_CONTAINER_OF(a, struct work, ask.indexes);
+
+	w->phase = AT_REST;
+	if (err == KR_OK)
+		err = kr_index_msg_digest_decode(result, &w->call->digest);
+	end(w, err, text);
+}
+
+static void on_tag(void *ctx, struct kr_reg_call *call)
+{
+	struct kr_pull *p = ctx;
+	struct work *w = begin(p, call->role, call);
+
+	if (w == NULL)
+		return;
+	w->job.cancel = NULL; /* it has a deadline of seconds */
+	kr_indexes_get(p->indexes, &w->ask.indexes, call->repo, call->tag,
+		       tag_found);
+}
+
+/* ---- MANIFEST_GET -------------------------------------------------------*/
+
+static void manifest_read(struct kr_op *op, enum kr_err err, uint32_t n)
+{
+	struct work *w = KR_CONTAINER_OF(op, struct work, read);
+	struct kr_digest got;
+	struct kr_hash h;
+
+	w->phase = AT_REST;
+	if (err == KR_OK && n != kr_blob_size_bytes(w->blob))
+		err = KR_E_CORRUPT;
+	if (err == KR_OK)
+		err = kr_hash_init(&h, (enum kr_digest_alg)w->call->digest.alg);
+	if (err != KR_OK) {
+		end(w, err, NULL);
+		return;
+	}
+	kr_hash_update(&h, w->buf, n);
+	kr_hash_final(&h, &got);
+	if (!kr_digest_equal(&got, &w->call->digest)) {
+		kr_log_error("pull", "a stored manifest is damaged",
+			     KR_DIGEST("digest", &w->call->digest));
+		end(w, KR_E_CORRUPT, "the stored manifest is damaged");
+		return;
+	}
+	w->call->bytes = w->buf;
+	w->call->len = n;
+	w->buf = NULL; /* moved to the call */
+	end(w, KR_OK, NULL);
+}
+
+static void read_manifest(struct work *w)
+{
+	const uint64_t size = kr_blob_size_bytes(w->blob);
+
+	w->buf = malloc(size);
+	if (w->buf == NULL) {
+		end(w, KR_E_NOMEM, NULL);
+		return;
+	}
+	w->phase = READING;
+	kr_blob_read(w->blob, &w->read, w->buf, (uint32_t)size, 0,
+		     manifest_read);
+}
+
+static void read_range(struct work *w);
+
+static void blob_whole(struct kr_blob_wait *wait, enum kr_err err)
+{
+	struct work *w = KR_CONTAINER_OF(wait, struct work, wait);
+
+	w->phase = AT_REST;
+	kr_io_timer_stop(w->p->io, &w->stall);
+	if (err != KR_OK)
+		end(w, err, kr_err_text(err));
+	else if (w->call->op == KR_REG_MANIFEST_GET)
+		read_manifest(w);
+	else
+		read_range(w);
+}
+
+/* A download that stands still must not keep its clients for ever. */
+static void check_wait(struct kr_timer *t)
+{
+	struct work *w = KR_CONTAINER_OF(t, struct work, stall);
+	struct kr_blob_progress progress;
+
+	kr_blob_progress(w->blob, &progress);
+	if (progress.verified_bytes == w->seen_bytes) {
+		kr_blob_wait_cancel(&w->wait);
+		end(w, KR_E_TIMEDOUT, "no peer sent a byte of the blob");
+		return;
+	}
+	w->seen_bytes = progress.verified_bytes;
+	kr_io_timer_set(w->p->io, &w->stall,
+			kr_io_now_ns(w->p->io) + KR_PULL_STALL_NS, check_wait);
+}
+
+static void wait_whole(struct work *w)
+{
+	w->phase = WAITING;
+	kr_blob_wait(w->blob, &w->wait, blob_whole);
+	kr_io_timer_set(w->p->io, &w->stall,
+			kr_io_now_ns(w->p->io) + KR_PULL_STALL_NS, check_wait);
+}
+
+static void have_blob(struct work *w, struct kr_blob *b, uint64_t size)
+{
+	if (w->call->op == KR_REG_BLOB_OPEN) {
+		give_handle(w, b, size);
+		return;
+	}
+	w->blob = b;
+	if (size > w->p->manifest_bytes_max) {
+		end(w, KR_E_TOOBIG, "larger than a manifest may be");
+		return;
+	}
+	if (size == 0) {
+		end(w, KR_E_NOTFOUND, "an empty blob is no manifest");
+		return;
+	}
+	wait_whole(w);
+}
+
+static void on_manifest(void *ctx, struct kr_reg_call *call)
+{
+	struct kr_pull *p = ctx;
+	struct work *w = begin(p, call->role, call);
+
+	if (w != NULL)
+		find_blob(w);
+}
+
+/* ---- BLOB_SEND, BLOB_READ -----------------------------------------------*/
+
+static void sent(struct kr_blob_send *s, enum kr_err err, uint64_t moved)
+{
+	struct work *w = KR_CONTAINER_OF(s, struct work, send);
+
+	w->phase = AT_REST;
+	w->call->moved = moved;
+	end(w, err, NULL);
+}
+
+static void check_send(struct kr_timer *t)
+{
+	struct work *w = KR_CONTAINER_OF(t, struct work, stall);
+	struct kr_blob_progress progress;
+
+	kr_blob_progress(w->blob, &progress);
+	const uint64_t seen = progress.verified_bytes + w->send.moved_bytes;
+	if (seen == w->seen_bytes) {
+		kr_log_warn("pull",
+			    "giving up on a client or a download that "
+			    "stands still",
+			    KR_DIGEST("digest", kr_blob_digest(w->blob)),
+			    KR_U64("verified_bytes", progress.verified_bytes),
+			    KR_U64("neighbours", progress.neighbours));
+		kr_blob_send_cancel(&w->send);
+		return;
+	}
+	w->seen_bytes = seen;
+	kr_io_timer_set(w->p->io, &w->stall,
+			kr_io_now_ns(w->p->io) + KR_PULL_STALL_NS, check_send);
+}
+
+static void on_send(void *ctx, struct kr_reg_call *call)
+{
+	struct kr_pull *p = ctx;
+	struct work *w;
+
+	call->moved = 0;
+	if (call->blob->blob == NULL || call->length == 0) {
+		kr_desk_refuse(call, KR_OK, NULL);
+		return;
+	}
+	w = begin(p, call->role, call);
+	if (w == NULL)
+		return;
+	w->blob = kr_blob_get(call->blob->blob);
+	w->phase = SENDING;
+	w->seen_bytes = UINT64_MAX;
+	kr_io_timer_set(p->io, &w->stall,
+			kr_io_now_ns(p->io) + KR_PULL_STALL_NS, check_send);
+	kr_blob_send(w->blob, &w->send, call->fd, call->offset, call->length,
+		     sent);
+}
+
+static void range_read(struct kr_op *op, enum kr_err err, uint32_t n)
+{
+	struct work *w = KR_CONTAINER_OF(op, struct work, read);
+
+	w->phase = AT_REST;
+	w->call->moved = n;
+	end(w, err, NULL);
+}
+
+static void read_range(struct work *w)
+{
+	const uint64_t size = kr_blob_size_bytes(w->blob);
+	struct kr_reg_call *call = w->call;
+	uint64_t len = call->length;
+
+	if (call->offset >= size) {
+		call->moved = 0;
+		end(w, KR_OK, NULL);
+		return;
+	}
+	if (len > size - call->offset)
+		len = size - call->offset;
+	w->phase = READING;
+	kr_blob_read(w->blob, &w->read, call->buf, (uint32_t)len, call->offset,
+		     range_read);
+}
+
+static void on_read(void *ctx, struct kr_reg_call *call)
+{
+	struct kr_pull *p = ctx;
+	struct work *w;
+
+	call->moved = 0;
+	if (call->blob->blob == NULL || call->length == 0) {
+		kr_desk_refuse(call, KR_OK, NULL);
+		return;
+	}
+	w = begin(p, call->role, call);
+	if (w == NULL)
+		return;
+	w->blob = kr_blob_get(call->blob->blob);
+	wait_whole(w);
+}
+
+/* ---- the client is gone -------------------------------------------------*/
+
+static void cancel_work(struct kr_desk_job *job)
+{
+	struct work *w = KR_CONTAINER_OF(job, struct work, job);
+
+	w->canceled = true;
+	switch (w->phase) {
+	case LOCATING:
+		if (w->p->trackers != NULL)
+			kr_trackers_ask_cancel(&w->ask.trackers);
+		else
+			kr_origins_ask_cancel(&w->ask.origins);
+		end(w, KR_E_CANCELED, NULL);
+		break;
+	case WAITING:
+		kr_blob_wait_cancel(&w->wait);
+		end(w, KR_E_CANCELED, NULL);
+		break;
+	case SENDING:
+		kr_blob_send_cancel(&w->send);
+		break;
+	case READING: /* ends by itself */
+	case AT_REST:
+		break;
+	}
+}
+
+void kr_pull_attach(struct kr_pull *p, struct kr_desk *desk)
+{
+	kr_desk_handle(desk, KR_REG_TAG_GET, on_tag, p);
+	kr_desk_handle(desk, KR_REG_MANIFEST_GET, on_manifest, p);
+	kr_desk_handle(desk, KR_REG_BLOB_OPEN, on_open, p);
+	kr_desk_handle(desk, KR_REG_BLOB_SEND, on_send, p);
+	kr_desk_handle(desk, KR_REG_BLOB_READ, on_read, p);
+	kr_desk_handle(desk, KR_REG_BLOB_CLOSE, on_close, p);
+	if (p->trackers != NULL)
+		kr_desk_handle(desk, KR_REG_BLOB_STAT, on_stat, p);
+}

@@ -1,0 +1,42 @@
+/*
+ * control/programs/pull.h - the pulling half of a registry: tags, manifests
+ * and blobs, for the agent (metainfo from the trackers) and the proxy
+ * (metainfo from the origins).
+ *
+ *	tag --indexes--> digest --locate--> metainfo --transfer--> bytes
+ *
+ * A blob that is here or on its way is joined; else its metainfo is asked for
+ * and the download begins.  Nothing is asked of anybody about a blob that is
+ * complete here, so an image that was pulled once is served while everything
+ * else is down.
+ *
+ * Threads: reactor only.
+ */
+#ifndef KR_CONTROL_PROGRAMS_PULL_H
+#define KR_CONTROL_PROGRAMS_PULL_H
+
+#include "control/indexes.h"
+#include "control/origins.h"
+#include "control/programs/desk.h"
+#include "control/trackers.h"
+#include "control/transfer.h"
+#include "core/io.h"
+
+/* A blob that neither comes in nor goes out for this long is given up. */
+#define KR_PULL_STALL_NS UINT64_C(120000000000)
+
+struct kr_pull {
+	struct kr_io *io;
+	struct kr_transfer *transfer;
+	struct kr_indexes *indexes;
+	struct kr_trackers *trackers; /* one of these two is NULL */
+	struct kr_origins *origins;
+	uint64_t manifest_bytes_max;
+};
+
+/* Handle TAG_GET, MANIFEST_GET, BLOB_OPEN, BLOB_SEND, BLOB_READ, BLOB_CLOSE,
+ * and where the metainfo comes from trackers BLOB_STAT, at @desk.  @p is
+ * filled by the caller and outlives the desk. */
+void kr_pull_attach(struct kr_pull *p, struct kr_desk *desk);
+
+#endif

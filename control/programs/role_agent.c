@@ -1,0 +1,157 @@
+/* The agent: a pulling registry on localhost, in the swarm. */
+#include <stdlib.h>
+
+#include "control/programs/desk.h"
+#include "control/programs/hosts.h"
+#include "control/programs/pull.h"
+#include "control/programs/runtime.h"
+#include "core/log.h"
+
+struct role {
+	struct kr_runtime rt;
+	struct kr_store *store;
+	struct kr_transfer *transfer;
+	struct kr_trackers *trackers;
+	struct kr_indexes *indexes;
+	struct kr_desk desk;
+	struct kr_pull pull;
+	struct kr_http *http;
+	bool desk_open;
+};
+
+static void need_peers(void *ctx, struct kr_blob *b)
+{
+	struct role *r = ctx;
+
+	if (r->trackers != NULL) /* else we are closing */
+		kr_trackers_need_peers(r->trackers, b);
+}
+
+static void bad_peer(void *ctx, struct kr_blob *b, const struct kr_peer_id *id,
+		     const struct kr_addr *addr)
+{
+	struct role *r = ctx;
+
+	kr_log_error("agent",
+		     "a peer sent bytes that do not match their hash: "
+		     "dropped and reported",
+		     KR_DIGEST("digest", kr_blob_digest(b)),
+		     KR_ADDR("peer", addr));
+	if (r->trackers != NULL)
+		kr_trackers_report(r->trackers, kr_blob_digest(b), id);
+}
+
+static void changed(void *ctx, struct kr_blob *b, bool complete)
+{
+	struct role *r = ctx;
+
+	if (complete && r->trackers != NULL)
+		kr_trackers_completed(r->trackers, b);
+}
+
+static void on_ready(void *ctx, struct kr_reg_call *call)
+{
+	struct role *r = ctx;
+
+	if (!kr_trackers_healthy(r->trackers))
+		kr_desk_refuse(call, KR_E_UNAVAILABLE, "no tracker answers");
+	else if (!kr_indexes_healthy(r->indexes))
+		kr_desk_refuse(call, KR_E_UNAVAILABLE,
+			       "no build-index answers");
+	else
+		kr_desk_refuse(call, KR_OK, NULL);
+}
+
+static enum kr_err open_swarm(struct role *r)
+{
+	struct kr_transfer_opts opts = {
+		.role = KR_PEER_AGENT,
+		.verify_full = r->rt.conf.verify_full,
+		.ctx = r,
+		.need_peers = need_peers,
+		.bad_peer = bad_peer,
+		.changed = changed,
+	};
+	enum kr_err err = kr_hosts_trackers(&r->rt, &r->trackers);
+
+	if (err == KR_OK)
+		err = kr_runtime_swarm(&r->rt, &opts, &r->store, &r->transfer);
+	if (err == KR_OK)
+		kr_trackers_attach(r->trackers, r->transfer, &opts.id,
+				   kr_transfer_addr(r->transfer).port);
+	return err;
+}
+
+static enum kr_err open_registry(struct role *r)
+{
+	const struct kr_conf *c = &r->rt.conf;
+	struct kr_http_opts opts = {
+		.role = "agent",
+		.pull = true,
+		.registry = &r->desk.registry,
+		.manifest_bytes_max = c->manifest_bytes_max,
+		.connections_max = (uint32_t)c->http_connections,
+		.idle_timeout_ns = c->http_idle_ns,
+	};
+	enum kr_err err;
+
+	kr_desk_open(&r->desk, r->rt.io);
+	r->desk_open = true;
+	r->pull = (struct kr_pull){
+		.io = r->rt.io,
+		.transfer = r->transfer,
+		.indexes = r->indexes,
+		.trackers = r->trackers,
+		.manifest_bytes_max = c->manifest_bytes_max,
+	};
+	kr_pull_attach(&r->pull, &r->desk);
+	kr_desk_handle(&r->desk, KR_REG_READY, on_ready, r);
+	err = kr_runtime_addr(c->registry_ip, c->registry_port, &opts.listen);
+	if (err == KR_OK)
+		err = kr_http_start(&opts, &r->http);
+	if (err != KR_OK)
+		kr_log_error(
+			"agent", "cannot serve the registry",
+			KR_STR("ip", c->registry_ip),
+			KR_U64("port", c->registry_port), KR_ERR("why", err),
+			KR_STR("do", "free the port or set registry.port"));
+	return err;
+}
+
+static void close_all(struct role *r)
+{
+	if (r->http != NULL)
+		kr_runtime_stop_http(&r->rt, r->http);
+	if (r->desk_open)
+		kr_desk_close(&r->desk);
+	if (r->trackers != NULL)
+		kr_trackers_close(r->trackers);
+	r->trackers = NULL;
+	if (r->transfer != NULL)
+		kr_transfer_close(r->transfer);
+	if (r->indexes != NULL)
+		kr_indexes_close(r->indexes);
+	if (r->store != NULL)
+		kr_store_close(r->store);
+}
+
+int kr_agent_main(int argc, char **argv)
+{
+	struct role r = { .store = NULL };
+	enum kr_err err = kr_runtime_open(&r.rt, KR_ROLE_AGENT, argc, argv);
+
+	if (err != KR_OK)
+		return err == KR_E_CANCELED ? EXIT_SUCCESS : EXIT_FAILURE;
+	err = kr_hosts_indexes(&r.rt, &r.indexes);
+	if (err == KR_OK)
+		err = open_swarm(&r);
+	if (err == KR_OK)
+		err = open_registry(&r);
+	if (err == KR_OK) {
+		r.rt.registry = &r.desk.registry;
+		err = kr_runtime_run(&r.rt);
+	}
+	close_all(&r);
+	kr_runtime_close(&r.rt);
+	return err == KR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}

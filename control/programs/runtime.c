@@ -1,0 +1,365 @@
+#define _GNU_SOURCE
+#include "control/programs/runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/hash.h"
+#include "core/list.h"
+#include "core/log.h"
+
+/* The one thing a signal may do; set before the handlers are. */
+static struct kr_io *signal_io;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	kr_io_stop(signal_io);
+}
+
+static void take_signals(struct kr_io *io)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	signal_io = io;
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static bool has_swarm(enum kr_role role)
+{
+	return role == KR_ROLE_AGENT || role == KR_ROLE_ORIGIN ||
+	       role == KR_ROLE_PROXY;
+}
+
+static bool has_registry(enum kr_role role)
+{
+	return role == KR_ROLE_AGENT || role == KR_ROLE_PROXY;
+}
+
+enum {
+	BUFFER_BYTES = 512 * 1024,
+	RECV_BUFFERS = 64,
+	CONN_BYTES = 2048,      /* of a peer connection, driver and node */
+	HTTP_CONN_BYTES = 8192, /* what h2o keeps of one */
+	RPC_CONN_BYTES = 512,
+};
+
+static void add_swarm_rows(struct kr_limits *l, const struct kr_conf *c)
+{
+	kr_limits_row(l, "block buffers", c->block_buffers * BUFFER_BYTES,
+		      KR_LIMIT_MEMORY_BYTES, "limits.block_buffers");
+	kr_limits_row(l, "peer connections", c->policy.conns_max,
+		      KR_LIMIT_COUNT, "swarm.connections");
+	kr_limits_row(l, "peer connection state",
+		      c->policy.conns_max * CONN_BYTES, KR_LIMIT_MEMORY_BYTES,
+		      "swarm.connections");
+	kr_limits_row(l, "blobs in a swarm", c->policy.blobs_max,
+		      KR_LIMIT_COUNT, "swarm.blobs");
+	kr_limits_row(l, "store quota", c->store_quota_bytes, KR_LIMIT_BYTES,
+		      "store.quota");
+}
+
+static enum kr_err check_budget(struct kr_runtime *rt)
+{
+	const struct kr_conf *c = &rt->conf;
+	struct kr_limits *l = &rt->limits;
+	enum kr_err err = kr_limits_init(l, c->memory_bytes);
+
+	if (err != KR_OK)
+		return err;
+	kr_limits_row(l, "file descriptors", l->nofile, KR_LIMIT_COUNT, NULL);
+	kr_limits_row(l, "ring requests", c->ops_max, KR_LIMIT_COUNT,
+		      "limits.io_requests");
+	kr_limits_row(l, "receive buffers", RECV_BUFFERS * KR_IO_RECV_MAX,
+		      KR_LIMIT_MEMORY_BYTES, NULL);
+	if (has_swarm(rt->role))
+		add_swarm_rows(l, c);
+	if (has_registry(rt->role)) {
+		kr_limits_row(l, "registry clients", c->http_connections,
+			      KR_LIMIT_COUNT, "limits.http_connections");
+		kr_limits_row(l, "registry client state",
+			      c->http_connections * HTTP_CONN_BYTES,
+			      KR_LIMIT_MEMORY_BYTES, "limits.http_connections");
+		kr_limits_row(l, "manifest", c->manifest_bytes_max,
+			      KR_LIMIT_BYTES, "limits.manifest");
+	} else if (rt->role != KR_ROLE_AGENT) {
+		kr_limits_row(l, "RPC clients", c->rpc_connections,
+			      KR_LIMIT_COUNT, "limits.rpc_connections");
+		kr_limits_row(l, "RPC client state",
+			      c->rpc_connections * RPC_CONN_BYTES,
+			      KR_LIMIT_MEMORY_BYTES, "limits.rpc_connections");
+	}
+	kr_limits_log(l);
+	return kr_limits_check(l);
+}
+
+static enum kr_err open_engine(struct kr_runtime *rt)
+{
+	const struct kr_conf *c = &rt->conf;
+	enum kr_err err;
+
+	err = kr_work_pool_open((uint32_t)c->work_threads, &rt->pool);
+	if (err != KR_OK)
+		return err;
+	const struct kr_ring_opts opts = {
+		.ops_max = (uint32_t)c->ops_max,
+		.buffer_count =
+			has_swarm(rt->role) ? (uint32_t)c->block_buffers : 1,
+		.buffer_size_bytes = BUFFER_BYTES,
+		.recv_buffer_count = RECV_BUFFERS,
+		.pool = rt->pool,
+	};
+	return kr_ring_open(&opts, &rt->io);
+}
+
+/* Who answers /readiness where the role has nothing to say: it runs. */
+static void submit_ready(void *ctx, struct kr_reg_call *call)
+{
+	(void)ctx;
+	call->err = call->op == KR_REG_READY ? KR_OK : KR_E_UNSUPPORTED;
+	call->text[0] = '\0';
+	kr_reg_done(call);
+}
+
+/* An answer is already on its way. */
+static void cancel_ready(void *ctx, struct kr_reg_call *call)
+{
+	(void)ctx;
+	(void)call;
+}
+
+enum kr_err kr_runtime_open(struct kr_runtime *rt, enum kr_role role, int argc,
+			    char **argv)
+{
+	enum kr_err err;
+
+	*rt = (struct kr_runtime){ .role = role };
+	rt->readiness = (struct kr_registry){ rt, submit_ready, cancel_ready };
+	rt->registry = &rt->readiness;
+	err = kr_conf_load(role, argc, argv, &rt->conf);
+	if (err != KR_OK)
+		return err;
+	kr_log_set_level((enum kr_log_level)rt->conf.log_level);
+	kr_log_set_format((enum kr_log_format)rt->conf.log_format);
+	kr_log_info("runtime", "starting", KR_STR("role", kr_role_name(role)),
+		    KR_STR("cluster", rt->conf.cluster),
+		    KR_STR("zone", rt->conf.zone),
+		    KR_STR("sha256", kr_hash_impl_name()));
+	err = check_budget(rt);
+	if (err == KR_OK)
+		err = open_engine(rt);
+	if (err != KR_OK) {
+		kr_log_error("runtime", "cannot start", KR_ERR("why", err));
+		kr_runtime_close(rt);
+		return err;
+	}
+	take_signals(rt->io);
+	return KR_OK;
+}
+
+void kr_runtime_close(struct kr_runtime *rt)
+{
+	if (rt->io != NULL)
+		kr_ring_close(rt->io);
+	if (rt->pool != NULL)
+		kr_work_pool_close(rt->pool);
+	kr_conf_free(rt->role, &rt->conf);
+	*rt = (struct kr_runtime){ .role = rt->role };
+}
+
+/* ---- the server of /health, /readiness, /metrics ------------------------*/
+
+struct stop_job {
+	struct kr_job job;
+	struct kr_http *http;
+	bool stopped;
+};
+
+static void stop_run(struct kr_job *j)
+{
+	kr_http_stop(KR_CONTAINER_OF(j, struct stop_job, job)->http);
+}
+
+static void stop_done(struct kr_job *j)
+{
+	KR_CONTAINER_OF(j, struct stop_job, job)->stopped = true;
+}
+
+void kr_runtime_stop_http(struct kr_runtime *rt, struct kr_http *h)
+{
+	struct stop_job stop = { .http = h };
+
+	kr_io_work(rt->io, &stop.job, stop_run, stop_done);
+	while (!stop.stopped)
+		kr_io_turn(rt->io);
+}
+
+static enum kr_err start_server(struct kr_runtime *rt)
+{
+	struct kr_http_opts opts = {
+		.role = kr_role_name(rt->role),
+		.registry = rt->registry,
+		.connections_max = 64,
+	};
+	enum kr_err err;
+
+	if (rt->conf.server_port == 0)
+		return KR_OK;
+	err = kr_runtime_addr(rt->conf.bind_ip, rt->conf.server_port,
+			      &opts.listen);
+	if (err == KR_OK)
+		err = kr_http_start(&opts, &rt->server);
+	if (err != KR_OK)
+		kr_log_error("runtime", "cannot serve /health and /metrics",
+			     KR_U64("port", rt->conf.server_port),
+			     KR_ERR("why", err),
+			     KR_STR("do", "free the port or set server.port"));
+	return err;
+}
+
+enum kr_err kr_runtime_run(struct kr_runtime *rt)
+{
+	enum kr_err err = start_server(rt);
+
+	if (err != KR_OK)
+		return err;
+	kr_log_info("runtime", "ready", KR_STR("role", kr_role_name(rt->role)),
+		    KR_U64("registry_port", rt->conf.registry_port),
+		    KR_U64("peer_port", rt->conf.peer_port),
+		    KR_U64("server_port", rt->conf.server_port),
+		    KR_U64("rpc_port", rt->conf.rpc_port));
+	kr_io_run(rt->io);
+	kr_log_info("runtime", "stopping",
+		    KR_STR("role", kr_role_name(rt->role)));
+	if (rt->server != NULL)
+		kr_runtime_stop_http(rt, rt->server);
+	rt->server = NULL;
+	return KR_OK;
+}
+
+enum kr_err kr_runtime_addr(const char *ip, uint64_t port, struct kr_addr *ret)
+{
+	char text[KR_ADDR_TEXT_MAX];
+	const char *fmt = strchr(ip, ':') != NULL ? "[%s]:%u" : "%s:%u";
+	int n = snprintf(text, sizeof(text), fmt, ip, (unsigned)port);
+
+	if (n < 0 || (size_t)n >= sizeof(text) ||
+	    kr_addr_parse(text, (size_t)n, ret) != KR_OK) {
+		kr_log_error("config", "not an IP address", KR_STR("value", ip),
+			     KR_STR("do", "write an address, not a name"));
+		return KR_E_CONFIG;
+	}
+	return KR_OK;
+}
+
+/* ---- store and swarm ----------------------------------------------------*/
+
+static enum kr_err read_peer_id(const char *path, struct kr_peer_id *ret)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	enum kr_err err = KR_E_NOTFOUND;
+
+	if (fd < 0)
+		return kr_err_from_errno(errno);
+	if (read(fd, ret->bytes, sizeof(ret->bytes)) ==
+	    (ssize_t)sizeof(ret->bytes))
+		err = KR_OK;
+	(void)close(fd);
+	return err;
+}
+
+static enum kr_err write_peer_id(const char *path, const struct kr_peer_id *id)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	enum kr_err err = KR_OK;
+
+	if (fd < 0)
+		return kr_err_from_errno(errno);
+	if (write(fd, id->bytes, sizeof(id->bytes)) !=
+	    (ssize_t)sizeof(id->bytes))
+		err = KR_E_IO;
+	if (close(fd) != 0 && err == KR_OK)
+		err = KR_E_IO;
+	return err;
+}
+
+enum kr_err kr_runtime_peer_id(const char *dir, struct kr_peer_id *ret)
+{
+	char path[4096];
+	int n = snprintf(path, sizeof(path), "%s/peer_id", dir);
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return KR_E_TOOBIG;
+	if (read_peer_id(path, ret) == KR_OK)
+		return KR_OK;
+	for (size_t i = 0; i < KR_PEER_ID_LEN; i += sizeof(uint64_t)) {
+		const uint64_t v = kr_clock_entropy();
+		memcpy(&ret->bytes[i], &v, sizeof(v));
+	}
+	return write_peer_id(path, ret);
+}
+
+static enum kr_err open_store(struct kr_runtime *rt, struct kr_store **ret)
+{
+	const struct kr_store_opts opts = {
+		.dir = rt->conf.store_dir,
+		.quota_bytes = rt->conf.store_quota_bytes,
+		.high_percent = (uint32_t)rt->conf.store_high_percent,
+		.low_percent = (uint32_t)rt->conf.store_low_percent,
+		.upload_ttl_ns = rt->conf.upload_ttl_ns,
+	};
+	const enum kr_err err = kr_store_open(&opts, ret);
+
+	if (err != KR_OK)
+		kr_log_error("runtime", "cannot open the store",
+			     KR_STR("dir", rt->conf.store_dir),
+			     KR_ERR("why", err),
+			     KR_STR("do", err == KR_E_EXISTS
+						  ? "another process uses it: "
+						    "stop that one"
+						  : "check path and rights"));
+	return err;
+}
+
+enum kr_err kr_runtime_swarm(struct kr_runtime *rt,
+			     struct kr_transfer_opts *opts,
+			     struct kr_store **ret_store,
+			     struct kr_transfer **ret_transfer)
+{
+	struct kr_store *store = NULL;
+	enum kr_err err = open_store(rt, &store);
+
+	if (err != KR_OK)
+		return err;
+	opts->io = rt->io;
+	opts->store = store;
+	opts->policy = &rt->conf.policy;
+	opts->cluster = rt->conf.cluster;
+	opts->zone = rt->conf.zone;
+	opts->connections_max = (uint32_t)rt->conf.policy.conns_max;
+	err = kr_runtime_peer_id(rt->conf.store_dir, &opts->id);
+	if (err == KR_OK)
+		err = kr_runtime_addr(rt->conf.bind_ip, rt->conf.peer_port,
+				      &opts->listen);
+	if (err == KR_OK)
+		err = kr_transfer_open(opts, ret_transfer);
+	if (err != KR_OK) {
+		kr_log_error("runtime", "cannot open the peer protocol",
+			     KR_U64("port", rt->conf.peer_port),
+			     KR_ERR("why", err),
+			     KR_STR("do", "free the port or set peer.port"));
+		kr_store_close(store);
+		return err;
+	}
+	*ret_store = store;
+	return KR_OK;
+}
