@@ -125,7 +125,7 @@ enum { KR_RING_METRICS = 14 };
 
 struct kr_io {
 	struct io_uring ring;
-	struct kr_slots slots;
+	struct kr_op_slots slots;
 	struct kr_op_list waiting;  /* for a slot */
 	struct kr_op_list runnable; /* have a step to take */
 	struct kr_op_list finished; /* op->err is known, done() is due */
@@ -218,8 +218,8 @@ void kr_inbox_arm(struct kr_io *io);
 void kr_inbox_deliver(struct kr_io *io);
 
 /* Register the metrics; give them what was counted since. */
-void kr_stats_init(struct kr_io *io);
-void kr_stats_flush(struct kr_io *io);
+void kr_ring_stats_init(struct kr_io *io);
+void kr_ring_stats_flush(struct kr_io *io);
 
 /* user_data of SQEs that are no request's. */
 #define KR_TAG_IGNORED UINT64_C(0xfffffffe)

@@ -94,7 +94,7 @@ struct io_uring_sqe *kr_sqe_get(struct kr_io *io)
 
 void kr_op_tag_sqe(const struct kr_op *op, struct io_uring_sqe *sqe)
 {
-	io_uring_sqe_set_data64(sqe, kr_slots_tag(op));
+	io_uring_sqe_set_data64(sqe, kr_op_slots_tag(op));
 }
 
 enum kr_err kr_err_of(int errnum)
@@ -136,7 +136,7 @@ void kr_op_start(struct kr_io *io, struct kr_op *op, enum kr_op_kind_id kind,
 	io->active_count++;
 	if (io->closing) {
 		kr_op_finish_later(io, op, KR_E_CANCELED);
-	} else if (!kr_slots_take(&io->slots, op)) {
+	} else if (!kr_op_slots_take(&io->slots, op)) {
 		io->stats.slot_waits++;
 		kr_op_list_append(&io->waiting, op);
 	} else if (kind == KR_OP_SEND_FILE) {
@@ -170,13 +170,13 @@ static void release_slot(struct kr_io *io, struct kr_op *op)
 {
 	if (op->slot == UINT32_MAX)
 		return;
-	kr_slots_give(&io->slots, op);
+	kr_op_slots_give(&io->slots, op);
 	op->slot = UINT32_MAX;
 	if (io->waiting.count == 0)
 		return;
 	struct kr_op *next = pop(&io->waiting);
 
-	kr_assert(kr_slots_take(&io->slots, next));
+	kr_assert(kr_op_slots_take(&io->slots, next));
 	kr_op_run_later(io, next);
 }
 
@@ -213,7 +213,7 @@ void kr_io_cancel(struct kr_io *io, struct kr_op *op)
 	}
 	struct io_uring_sqe *sqe = kr_sqe_get(io);
 
-	io_uring_prep_cancel64(sqe, kr_slots_tag(op), 0);
+	io_uring_prep_cancel64(sqe, kr_op_slots_tag(op), 0);
 	io_uring_sqe_set_data64(sqe, KR_TAG_IGNORED);
 }
 
@@ -227,7 +227,7 @@ struct completion {
 
 static void complete_op(struct kr_io *io, const struct completion *c)
 {
-	struct kr_op *op = kr_slots_find(&io->slots, c->tag);
+	struct kr_op *op = kr_op_slots_find(&io->slots, c->tag);
 
 	if (op == NULL) {
 		io->stats.stale_completions++;
@@ -348,7 +348,7 @@ void kr_io_turn(struct kr_io *io)
 	kr_pipes_wake(io);
 	run_steps(io);
 	deliver_finished(io);
-	kr_stats_flush(io);
+	kr_ring_stats_flush(io);
 	io->turning = false;
 }
 
@@ -423,7 +423,7 @@ static enum kr_err open_parts(struct kr_io *io, const struct kr_ring_opts *opts)
 	const uint32_t ops_max = or_default(opts->ops_max, 16384);
 	enum kr_err err;
 
-	if ((err = kr_slots_init(&io->slots, ops_max)) != KR_OK ||
+	if ((err = kr_op_slots_init(&io->slots, ops_max)) != KR_OK ||
 	    (err = kr_timers_init(&io->timers, or_default(opts->timers_max,
 							  262144))) != KR_OK ||
 	    (err = kr_pipes_init(&io->pipes,
@@ -451,7 +451,7 @@ static void release(struct kr_io *io)
 	kr_recv_ring_fini(io);
 	kr_pipes_fini(&io->pipes);
 	kr_timers_fini(&io->timers);
-	kr_slots_fini(&io->slots);
+	kr_op_slots_fini(&io->slots);
 	unblock_sigpipe(io);
 	free(io);
 }
@@ -467,7 +467,7 @@ enum kr_err kr_ring_open(const struct kr_ring_opts *opts, struct kr_io **ret)
 	io->pipes.null_fd = -1;
 	block_sigpipe(io);
 	kr_probe_init(&io->features);
-	kr_stats_init(io);
+	kr_ring_stats_init(io);
 	const enum kr_err err = open_parts(io, opts);
 
 	if (err != KR_OK) {
@@ -502,6 +502,6 @@ void kr_ring_close(struct kr_io *io)
 	kr_inbox_deliver(io); /* may start, and so cancel, more */
 	while (io->active_count > 0)
 		deliver_finished(io);
-	kr_stats_flush(io);
+	kr_ring_stats_flush(io);
 	release(io);
 }

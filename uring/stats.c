@@ -53,14 +53,14 @@ static uint64_t value_of(const struct kr_ring_stats *s, int row)
 	return v;
 }
 
-void kr_stats_init(struct kr_io *io)
+void kr_ring_stats_init(struct kr_io *io)
 {
 	for (int i = 0; i < KR_RING_METRICS; i++)
 		io->metrics[i] =
 			kr_metrics_counter(rows[i].name, rows[i].help, NULL);
 }
 
-void kr_stats_flush(struct kr_io *io)
+void kr_ring_stats_flush(struct kr_io *io)
 {
 	for (int i = 0; i < KR_RING_METRICS; i++) {
 		const uint64_t now = value_of(&io->stats, i);

@@ -2,18 +2,18 @@
 
 #include "uring/slots.h"
 
-static struct kr_slots slots;
+static struct kr_op_slots slots;
 
 static int set_up(void **state)
 {
 	(void)state;
-	return kr_slots_init(&slots, 3) == KR_OK ? 0 : -1;
+	return kr_op_slots_init(&slots, 3) == KR_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	kr_slots_fini(&slots);
+	kr_op_slots_fini(&slots);
 	return 0;
 }
 
@@ -22,14 +22,14 @@ static void test_a_tag_finds_its_request_until_the_slot_is_given(void **state)
 	struct kr_op a = { 0 }, b = { 0 };
 	(void)state;
 
-	assert_true(kr_slots_take(&slots, &a));
-	assert_true(kr_slots_take(&slots, &b));
-	const uint64_t tag = kr_slots_tag(&a);
+	assert_true(kr_op_slots_take(&slots, &a));
+	assert_true(kr_op_slots_take(&slots, &b));
+	const uint64_t tag = kr_op_slots_tag(&a);
 
-	assert_ptr_equal(kr_slots_find(&slots, tag), &a);
-	assert_ptr_equal(kr_slots_find(&slots, kr_slots_tag(&b)), &b);
-	kr_slots_give(&slots, &a);
-	assert_null(kr_slots_find(&slots, tag));
+	assert_ptr_equal(kr_op_slots_find(&slots, tag), &a);
+	assert_ptr_equal(kr_op_slots_find(&slots, kr_op_slots_tag(&b)), &b);
+	kr_op_slots_give(&slots, &a);
+	assert_null(kr_op_slots_find(&slots, tag));
 }
 
 static void test_a_late_tag_misses_the_next_owner_of_the_slot(void **state)
@@ -37,14 +37,14 @@ static void test_a_late_tag_misses_the_next_owner_of_the_slot(void **state)
 	struct kr_op a = { 0 }, b = { 0 };
 	(void)state;
 
-	assert_true(kr_slots_take(&slots, &a));
-	const uint64_t tag = kr_slots_tag(&a);
+	assert_true(kr_op_slots_take(&slots, &a));
+	const uint64_t tag = kr_op_slots_tag(&a);
 
-	kr_slots_give(&slots, &a);
-	assert_true(kr_slots_take(&slots, &b));
+	kr_op_slots_give(&slots, &a);
+	assert_true(kr_op_slots_take(&slots, &b));
 	assert_int_equal(b.slot, a.slot);
-	assert_null(kr_slots_find(&slots, tag));
-	assert_ptr_equal(kr_slots_find(&slots, kr_slots_tag(&b)), &b);
+	assert_null(kr_op_slots_find(&slots, tag));
+	assert_ptr_equal(kr_op_slots_find(&slots, kr_op_slots_tag(&b)), &b);
 }
 
 static void test_a_full_table_says_so_and_recovers(void **state)
@@ -53,10 +53,10 @@ static void test_a_full_table_says_so_and_recovers(void **state)
 	(void)state;
 
 	for (int i = 0; i < 3; i++)
-		assert_true(kr_slots_take(&slots, &ops[i]));
-	assert_false(kr_slots_take(&slots, &ops[3]));
-	kr_slots_give(&slots, &ops[1]);
-	assert_true(kr_slots_take(&slots, &ops[3]));
+		assert_true(kr_op_slots_take(&slots, &ops[i]));
+	assert_false(kr_op_slots_take(&slots, &ops[3]));
+	kr_op_slots_give(&slots, &ops[1]);
+	assert_true(kr_op_slots_take(&slots, &ops[3]));
 	assert_int_equal(ops[3].slot, 1);
 	assert_int_equal(slots.used_count, 3);
 }
