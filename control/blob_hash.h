@@ -75,6 +75,13 @@ KR_NODISCARD enum kr_err kr_blob_hash_load(struct kr_blob_hash *h,
 
 /* ---- files --------------------------------------------------------------*/
 
+/* pread(2) and pwrite(2) of all of it; they block.  KR_E_IO: also a file that
+ * ends before.  KR_E_NOSPC ... as errno says. */
+KR_NODISCARD enum kr_err kr_file_read_all(int fd, uint8_t *buf, size_t len,
+					  uint64_t offset_bytes);
+KR_NODISCARD enum kr_err kr_file_write_all(int fd, const uint8_t *buf,
+					   size_t len, uint64_t offset_bytes);
+
 /*
  * Hash the first @size_bytes of a file.  The pool is used in turns of
  * KR_FILE_HASH_TURN_BYTES, so that a large file does not keep a thread from

@@ -28,6 +28,7 @@
 #include "core/digest.h"
 #include "core/err.h"
 #include "core/io.h"
+#include "core/list.h"
 #include "core/store.h"
 #include "peerwire/metainfo.h"
 #include "peerwire/node.h"
@@ -36,13 +37,13 @@ struct kr_transfer;
 struct kr_blob;
 
 struct kr_transfer_opts {
-	struct kr_io *io;       /* borrowed, as all pointers here */
+	struct kr_io *io; /* borrowed, as all pointers here */
 	struct kr_store *store;
 	const struct kr_policy *policy;
 	struct kr_peer_id id;
 	enum kr_peer_role role;
 	const char *cluster, *zone;
-	struct kr_addr listen;   /* port 0: the kernel chooses */
+	struct kr_addr listen;    /* port 0: the kernel chooses */
 	uint32_t connections_max; /* 0: 4096 */
 	bool verify_full; /* re-hash the whole blob before commit: origins, who
 			     vouch for the digest, and `verify: full` */
@@ -82,8 +83,12 @@ KR_NODISCARD enum kr_err kr_transfer_open_blob(struct kr_transfer *t,
  * Pieces of an earlier run count after they were hashed again.  Where nobody
  * is known yet, need_peers comes (not from inside).
  *
- * KR_E_NOSPC  the store has no room
- * KR_E_LIMIT  too many downloads at once
+ * KR_E_LIMIT     too many downloads at once
+ * KR_E_NOMEM, KR_E_NOFILE
+ * KR_E_CANCELED  kr_transfer_close has begun
+ *
+ * What only the disk knows comes to the waiters: KR_E_NOSPC, the store has no
+ * room; KR_E_BUSY, somebody else has the same download open.
  */
 KR_NODISCARD enum kr_err kr_transfer_fetch(struct kr_transfer *t,
 					   const char *ns,
@@ -129,10 +134,10 @@ void kr_transfer_for_each(struct kr_transfer *t, kr_blob_visit_fn *fn,
 struct kr_blob_wait;
 typedef void kr_blob_wait_fn(struct kr_blob_wait *w, enum kr_err err);
 struct kr_blob_wait { /* private */
-	struct kr_blob_wait *next, *prev;
+	struct kr_list link;
 	struct kr_blob *blob;
 	kr_blob_wait_fn *done;
-	struct kr_post post;
+	enum kr_err err;
 };
 void kr_blob_wait(struct kr_blob *b, struct kr_blob_wait *w,
 		  kr_blob_wait_fn *done);
@@ -141,22 +146,28 @@ void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
 /*
  * Send @len bytes of @b from @offset to socket @fd, as they are verified;
  * zero-copy.  While it waits for a piece, the node is told where the reader
- * is (kr_node_blob_reader).  done: @moved bytes went out; KR_OK only if all.
+ * is (kr_node_blob_reader).  done: @moved bytes went out; KR_OK only if all;
+ * after an error some bytes more may have gone out.  KR_E_RANGE: beyond the
+ * blob.  KR_E_CLOSED: the client left.  KR_E_TIMEDOUT: it does not read
+ * (KR_BLOB_SEND_SLICE_BYTES in KR_BLOB_SEND_SLICE_NS).
  * @s is lent until done; it holds a reference.
  */
+#define KR_BLOB_SEND_SLICE_BYTES UINT32_C(4194304)
+#define KR_BLOB_SEND_SLICE_NS    UINT64_C(300000000000)
 struct kr_blob_send;
 typedef void kr_blob_send_fn(struct kr_blob_send *s, enum kr_err err,
 			     uint64_t moved);
 struct kr_blob_send { /* private; embedded */
+	struct kr_list link;
 	struct kr_blob *blob;
 	kr_blob_send_fn *done;
-	struct kr_blob_send *next, *prev;
 	struct kr_op op;
-	struct kr_op hangup; /* notices a client that leaves while we wait */
-	struct kr_post post;
-	struct kr_timer timer;
+	struct kr_timer timer; /* looks whether a client that waits has left;
+				  the deadline of a slice that is sent */
 	uint64_t offset_bytes, left_bytes, moved_bytes;
-	uint32_t reader;
+	uint32_t slice_bytes;
+	uint32_t reader;       /* UINT32_MAX: none */
+	uint32_t reader_piece; /* what the node was told last */
 	int fd;
 	enum kr_err err;
 	bool canceled, finishing;

@@ -24,6 +24,9 @@
  * hashed again at finish, in longer pieces.  A digest of another algorithm
  * than SHA-256 costs a second pass at finish, too.
  *
+ * Buffers: an upload under way holds at most two block buffers; where none is
+ * free it waits, not reading.
+ *
  * Threads: reactor only.  Call-backs never come from inside a call.
  */
 #ifndef KR_CONTROL_UPLOAD_H
@@ -78,10 +81,9 @@ struct kr_upload_body {
 	bool chunked;          /* RFC 9112, 7.1 */
 	uint64_t length_bytes; /* of the body; unused when chunked */
 	const uint8_t *prefix; /* the body's first bytes, and maybe what comes
-				  behind it; borrowed during the call */
-	size_t prefix_len;     /* at most KR_UPLOAD_PREFIX_MAX */
+				  behind it; lent until done */
+	size_t prefix_len;
 };
-enum { KR_UPLOAD_PREFIX_MAX = 256 * 1024 };
 
 struct kr_upload_got {
 	uint64_t moved_bytes;   /* of this body that were kept */
@@ -97,12 +99,14 @@ typedef void kr_upload_recv_fn(void *ctx, enum kr_err err,
  *
  * KR_E_CLOSED, KR_E_RESET  the client left before the body's end
  * KR_E_PROTO     broken chunk, or chunk head or trailer above its limit
+ * KR_E_TIMEDOUT  not a byte for KR_UPLOAD_IDLE_NS
  * KR_E_NOSPC, KR_E_IO, KR_E_NOMEM
  * KR_E_CANCELED  kr_upload_cancel
  *	all of these: what was received before is kept and saved
  *
- * Returns KR_E_BUSY, KR_E_TOOBIG (prefix), KR_E_NOMEM: done will not come.
+ * Returns KR_E_BUSY, KR_E_NOMEM: done will not come.
  */
+#define KR_UPLOAD_IDLE_NS UINT64_C(60000000000)
 KR_NODISCARD enum kr_err kr_upload_recv(struct kr_upload *u,
 					const struct kr_upload_body *body,
 					void *ctx, kr_upload_recv_fn *done);
@@ -125,7 +129,7 @@ void kr_upload_cancel(struct kr_upload *u);
  * KR_E_DIGEST  the bytes are something else
  * KR_E_NOSPC, KR_E_IO, KR_E_NOMEM
  *
- * Returns KR_E_BUSY: done will not come.
+ * Returns KR_E_BUSY, KR_E_NOMEM: done will not come.
  */
 typedef void kr_upload_finish_fn(void *ctx, enum kr_err err,
 				 struct kr_metainfo *m);

@@ -1,0 +1,246 @@
+#define _GNU_SOURCE
+/*
+ * A blob to a client's socket: verified runs go out as they come, straight
+ * from the file, which is the same before and after the commit.
+ */
+#include <poll.h>
+#include <string.h>
+
+#include "control/transfer_internal.h"
+
+static void step(struct kr_blob_send *s);
+
+/* ---- the node is told where readers are */
+
+static uint32_t take_reader(struct kr_blob *b)
+{
+	for (uint32_t i = 0; i < KR_NODE_READERS_MAX; i++)
+		if ((b->readers & (UINT32_C(1) << i)) == 0) {
+			b->readers |= UINT32_C(1) << i;
+			return i;
+		}
+	return UINT32_MAX; /* it is served all the same, only not first */
+}
+
+static void tell_reader(struct kr_blob_send *s, uint32_t piece)
+{
+	struct kr_blob *b = s->blob;
+
+	if (!b->in_node || b->state != KR_BLOB_PARTIAL)
+		return;
+	if (s->reader == UINT32_MAX)
+		s->reader = take_reader(b);
+	if (s->reader == UINT32_MAX || s->reader_piece == piece)
+		return;
+	s->reader_piece = piece;
+	kr_node_blob_reader(b->t->node, kr_transfer_now(b->t), b->handle,
+			    s->reader, piece);
+	kr_transfer_pump(b->t);
+}
+
+static void end_reader(struct kr_blob_send *s)
+{
+	struct kr_blob *b = s->blob;
+	const uint32_t reader = s->reader;
+
+	if (reader == UINT32_MAX)
+		return;
+	b->readers &= ~(UINT32_C(1) << reader);
+	s->reader = UINT32_MAX;
+	if (!b->in_node)
+		return;
+	kr_node_blob_reader(b->t->node, kr_transfer_now(b->t), b->handle,
+			    reader, UINT32_MAX);
+	kr_transfer_pump(b->t);
+}
+
+/* ---- the end */
+
+static void finish(struct kr_blob_send *s, enum kr_err err)
+{
+	struct kr_transfer *t = s->blob->t;
+
+	if (s->finishing)
+		return;
+	s->finishing = true;
+	s->err = err;
+	kr_io_timer_stop(t->io, &s->timer);
+	kr_list_del(&s->link);
+	kr_list_add_tail(&t->due_sends, &s->link);
+	kr_transfer_call_back(t);
+	end_reader(s);
+}
+
+/* End early; what is in flight ends first. */
+static void stop(struct kr_blob_send *s, enum kr_err why)
+{
+	if (s->finishing)
+		return;
+	if (!kr_op_busy(&s->op)) {
+		finish(s, why);
+		return;
+	}
+	if (!s->canceled)
+		s->err = why;
+	s->canceled = true;
+	kr_io_cancel(s->blob->t->io, &s->op);
+}
+
+/* ---- waiting */
+
+/* A client that waits for us says nothing when it leaves but this. */
+static bool has_left(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) == 1 &&
+	       (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+static void on_look(struct kr_timer *timer)
+{
+	struct kr_blob_send *s =
+		KR_CONTAINER_OF(timer, struct kr_blob_send, timer);
+	struct kr_transfer *t = s->blob->t;
+
+	if (has_left(s->fd))
+		finish(s, KR_E_CLOSED);
+	else
+		kr_io_timer_set(t->io, &s->timer,
+				kr_transfer_now(t) + KR_SEND_LOOK_NS, on_look);
+}
+
+/* ---- sending */
+
+static void on_slow(struct kr_timer *timer)
+{
+	stop(KR_CONTAINER_OF(timer, struct kr_blob_send, timer), KR_E_TIMEDOUT);
+}
+
+/* How many bytes from the offset on are verified. */
+static uint64_t verified_run(const struct kr_blob_send *s)
+{
+	const struct kr_blob *b = s->blob;
+	uint64_t end;
+
+	if (b->stored != NULL)
+		return s->left_bytes;
+	if (b->state != KR_BLOB_PARTIAL && b->state != KR_BLOB_COMMITTING)
+		return 0;
+	const uint32_t first =
+		(uint32_t)(s->offset_bytes / b->meta.piece_bytes);
+	const uint32_t last = kr_bitset_next_clear(&b->have, first);
+
+	end = (uint64_t)last * b->meta.piece_bytes;
+	if (end > s->offset_bytes + s->left_bytes)
+		end = s->offset_bytes + s->left_bytes;
+	return end > s->offset_bytes ? end - s->offset_bytes : 0;
+}
+
+static void on_sent(struct kr_op *op, enum kr_err err, uint32_t n)
+{
+	struct kr_blob_send *s = KR_CONTAINER_OF(op, struct kr_blob_send, op);
+
+	(void)n;
+	kr_io_timer_stop(s->blob->t->io, &s->timer);
+	if (err == KR_OK) {
+		s->offset_bytes += s->slice_bytes;
+		s->left_bytes -= s->slice_bytes;
+		s->moved_bytes += s->slice_bytes;
+	}
+	if (s->canceled)
+		finish(s, s->left_bytes == 0 ? KR_OK : s->err);
+	else if (err != KR_OK)
+		finish(s, err == KR_E_CANCELED ? KR_E_IO : err);
+	else
+		step(s);
+}
+
+static void send_slice(struct kr_blob_send *s, uint64_t run)
+{
+	struct kr_transfer *t = s->blob->t;
+
+	s->slice_bytes = run < KR_BLOB_SEND_SLICE_BYTES
+				 ? (uint32_t)run
+				 : KR_BLOB_SEND_SLICE_BYTES;
+	kr_io_timer_set(t->io, &s->timer,
+			kr_transfer_now(t) + KR_BLOB_SEND_SLICE_NS, on_slow);
+	kr_io_send_file(t->io, &s->op, s->fd, s->blob->fd, s->offset_bytes,
+			s->slice_bytes, on_sent);
+}
+
+static void step(struct kr_blob_send *s)
+{
+	struct kr_blob *b = s->blob;
+
+	if (s->finishing || kr_op_busy(&s->op))
+		return;
+	if (s->left_bytes == 0) {
+		finish(s, KR_OK);
+		return;
+	}
+	if (b->stored == NULL && b->state == KR_BLOB_FAILED) {
+		finish(s, b->why);
+		return;
+	}
+	const uint64_t run = verified_run(s);
+
+	if (b->state == KR_BLOB_PARTIAL)
+		tell_reader(s, (uint32_t)((s->offset_bytes + run) /
+					  b->meta.piece_bytes));
+	if (run > 0)
+		send_slice(s, run);
+	else
+		kr_io_timer_set(b->t->io, &s->timer,
+				kr_transfer_now(b->t) + KR_SEND_LOOK_NS,
+				on_look);
+}
+
+void kr_blob_sends_go_on(struct kr_blob *b)
+{
+	kr_blob_hold(b);
+	kr_list_for_each_safe(it, &b->sends)
+	{
+		struct kr_blob_send *s =
+			KR_CONTAINER_OF(it, struct kr_blob_send, link);
+
+		if (!kr_op_busy(&s->op) && verified_run(s) > 0)
+			step(s);
+	}
+	kr_blob_drop(b);
+}
+
+void kr_blob_sends_fail(struct kr_blob *b, enum kr_err why)
+{
+	kr_list_for_each_safe(it, &b->sends)
+		stop(KR_CONTAINER_OF(it, struct kr_blob_send, link), why);
+}
+
+void kr_blob_send(struct kr_blob *b, struct kr_blob_send *s, int fd,
+		  uint64_t offset_bytes, uint64_t len_bytes,
+		  kr_blob_send_fn *done)
+{
+	kr_assert(b->t != NULL);
+	*s = (struct kr_blob_send){
+		.blob = b,
+		.done = done,
+		.fd = fd,
+		.offset_bytes = offset_bytes,
+		.left_bytes = len_bytes,
+		.reader = UINT32_MAX,
+		.reader_piece = UINT32_MAX,
+	};
+	kr_blob_hold(b);
+	kr_list_add_tail(&b->sends, &s->link);
+	if (len_bytes > b->size_bytes ||
+	    offset_bytes > b->size_bytes - len_bytes)
+		finish(s, KR_E_RANGE);
+	else
+		step(s);
+}
+
+void kr_blob_send_cancel(struct kr_blob_send *s)
+{
+	if (s->blob != NULL)
+		stop(s, KR_E_CANCELED);
+}

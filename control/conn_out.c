@@ -1,0 +1,187 @@
+/*
+ * What a connection of the transfer driver sends: control bytes, and blocks
+ * straight from files, in the order the node gave them.
+ *
+ * Control bytes gather in c->pending while a request is in flight and go out
+ * together; c->moving is lent to the request.
+ */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "control/transfer_internal.h"
+#include "core/log.h"
+
+static struct kr_wire_segment *last_segment(struct kr_wire *c)
+{
+	if (c->out_count == 0)
+		return NULL;
+	return &c->out[(c->out_first + c->out_count - 1) %
+		       KR_WIRE_SEGMENTS_MAX];
+}
+
+static struct kr_wire_segment *add_segment(struct kr_wire *c)
+{
+	if (c->out_count == KR_WIRE_SEGMENTS_MAX) {
+		kr_wire_lose(c, KR_E_LIMIT);
+		return NULL;
+	}
+	c->out_count++;
+	struct kr_wire_segment *s = last_segment(c);
+
+	*s = (struct kr_wire_segment){ 0 };
+	return s;
+}
+
+static void want_output(struct kr_wire *c)
+{
+	if (kr_list_empty(&c->ready))
+		kr_list_add_tail(&c->t->ready, &c->ready);
+}
+
+/* A peer that does not read fills its output queue, and is closed. */
+void kr_wire_append(struct kr_wire *c, const uint8_t *bytes, uint32_t len)
+{
+	struct kr_wire_segment *s = last_segment(c);
+
+	if (c->state != KR_WIRE_OPEN || len == 0)
+		return;
+	enum kr_err err = kr_buf_append(&c->pending, bytes, len);
+
+	if (err != KR_OK) {
+		kr_log_info("transfer",
+			    "peer does not read, connection is closed",
+			    KR_U64("queued_bytes", c->pending.len),
+			    KR_ERR("err", err));
+		kr_wire_lose(c, err);
+		return;
+	}
+	if (s == NULL || s->blob != NULL)
+		s = add_segment(c);
+	if (s == NULL)
+		return;
+	s->len += len;
+	want_output(c);
+}
+
+void kr_wire_serve(struct kr_wire *c, struct kr_blob *b,
+		   const struct kr_action *a)
+{
+	kr_wire_append(c, a->head, a->head_len);
+	if (c->state != KR_WIRE_OPEN)
+		return;
+	struct kr_wire_segment *s = add_segment(c);
+
+	if (s == NULL)
+		return;
+	kr_blob_hold(b);
+	s->blob = b;
+	s->len = a->len;
+	s->offset_bytes = (uint64_t)a->piece * b->meta.piece_bytes + a->offset;
+}
+
+bool kr_wire_output_empty(const struct kr_wire *c)
+{
+	return c->out_count == 0 && !kr_op_busy(&c->tx);
+}
+
+void kr_wire_drop_output(struct kr_wire *c)
+{
+	for (; c->out_count > 0; c->out_count--) {
+		struct kr_wire_segment *s = &c->out[c->out_first];
+
+		if (s->blob != NULL)
+			kr_blob_drop(s->blob);
+		c->out_first = (c->out_first + 1) % KR_WIRE_SEGMENTS_MAX;
+	}
+	kr_buf_reset(&c->pending);
+}
+
+/* Move the first @len bytes of pending to moving. */
+static enum kr_err move_bytes(struct kr_wire *c, uint32_t len)
+{
+	enum kr_err err = KR_OK;
+
+	if (c->pending.len == len) {
+		const struct kr_buf other = c->moving;
+
+		c->moving = c->pending;
+		c->pending = other;
+		return KR_OK;
+	}
+	err = kr_buf_append(&c->moving, c->pending.ptr, len);
+	if (err == KR_OK)
+		kr_buf_consume(&c->pending, len);
+	return err;
+}
+
+static void on_slow(struct kr_timer *timer)
+{
+	struct kr_wire *c = KR_CONTAINER_OF(timer, struct kr_wire, tx_timer);
+	struct kr_transfer *t = c->t;
+
+	kr_wire_lose(c, KR_E_TIMEDOUT);
+	kr_transfer_pump(t);
+}
+
+static void on_sent(struct kr_op *op, enum kr_err err, uint32_t n)
+{
+	struct kr_wire *c = KR_CONTAINER_OF(op, struct kr_wire, tx);
+	struct kr_transfer *t = c->t;
+	struct kr_blob *b = c->now.blob;
+
+	(void)n;
+	c->holds++;
+	kr_io_timer_stop(t->io, &c->tx_timer);
+	kr_buf_reset(&c->moving);
+	if (c->moving.cap > KR_WIRE_KEEP_BYTES)
+		kr_buf_fini(&c->moving);
+	c->now = (struct kr_wire_segment){ 0 };
+	if (err != KR_OK)
+		kr_wire_lose(c, err);
+	else if (b != NULL && c->state == KR_WIRE_OPEN) {
+		kr_node_conn_served(t->node, kr_transfer_now(t), c->id);
+		kr_transfer_pump(t);
+	}
+	if (b != NULL)
+		kr_blob_drop(b);
+	kr_wire_start_output(c);
+	c->holds--;
+	kr_wire_free_if_idle(c);
+	kr_transfer_pump(t);
+}
+
+static void start_segment(struct kr_wire *c)
+{
+	struct kr_transfer *t = c->t;
+	uint64_t allowed_ns = KR_WIRE_SEND_NS;
+
+	c->now = c->out[c->out_first];
+	c->out_first = (c->out_first + 1) % KR_WIRE_SEGMENTS_MAX;
+	c->out_count--;
+	if (c->now.blob == NULL && move_bytes(c, c->now.len) != KR_OK) {
+		kr_wire_lose(c, KR_E_NOMEM);
+		return;
+	}
+	if (c->now.blob == NULL)
+		kr_io_send(t->io, &c->tx, c->fd, c->moving.ptr, c->now.len,
+			   on_sent);
+	else
+		kr_io_send_file(t->io, &c->tx, c->fd, c->now.blob->fd,
+				c->now.offset_bytes, c->now.len, on_sent);
+	allowed_ns += c->now.len * UINT64_C(1000000000) / KR_WIRE_RATE_MIN;
+	kr_io_timer_set(t->io, &c->tx_timer, kr_transfer_now(t) + allowed_ns,
+			on_slow);
+}
+
+void kr_wire_start_output(struct kr_wire *c)
+{
+	if (kr_op_busy(&c->tx) || c->fd < 0 ||
+	    (c->state != KR_WIRE_OPEN && c->state != KR_WIRE_FLUSHING))
+		return;
+	if (c->out_count > 0) {
+		start_segment(c);
+	} else if (c->state == KR_WIRE_FLUSHING && !c->is_shut) {
+		c->is_shut = true;
+		shutdown(c->fd, SHUT_WR);
+	}
+}
