@@ -129,6 +129,8 @@ enum kr_err kr_head_parse(const uint8_t *buf, size_t len, size_t seen_len,
 		return look == KR_HEAD_BYTES_MAX ? KR_E_TOOBIG : KR_AGAIN;
 	if (n < 0)
 		return KR_E_PROTO;
+	if (ret->minor_version > 1)
+		ret->minor_version = 1; /* RFC 9110, 2.5 */
 	ret->head_len = (size_t)n;
 	ret->method_text = span(method, method_len);
 	ret->method = kr_method_parse(ret->method_text);

@@ -31,7 +31,7 @@ struct kr_head { /* all bytes are borrowed from what was parsed */
 	struct kr_bytes method_text;
 	struct kr_bytes path;  /* raw, without "?" */
 	struct kr_bytes query; /* raw, without "?" */
-	int minor_version;     /* of HTTP/1 */
+	int minor_version;     /* of HTTP/1: 0, or 1 for anything later */
 	enum kr_framing framing;
 	uint64_t body_len; /* KR_BODY_LENGTH: may be 0 */
 	bool wants_continue;

@@ -138,6 +138,15 @@ static void test_the_version_and_an_empty_query_are_kept(void **state)
 	free(text);
 }
 
+static void test_a_later_minor_version_is_treated_as_ours(void **state)
+{
+	char *text = rewrite("GET /a HTTP/1.7\r\nHost: h\r\n\r\n");
+	(void)state;
+
+	assert_string_equal(text, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+	free(text);
+}
+
 static void test_an_unknown_expectation_is_noted(void **state)
 {
 	struct kr_head h;
@@ -157,6 +166,7 @@ int main(void)
 		cmocka_unit_test(test_an_endless_head_is_refused),
 		cmocka_unit_test(test_what_frames_a_body_is_not_passed_on),
 		cmocka_unit_test(test_the_version_and_an_empty_query_are_kept),
+		cmocka_unit_test(test_a_later_minor_version_is_treated_as_ours),
 		cmocka_unit_test(test_an_unknown_expectation_is_noted),
 	};
 	return cmocka_run_group_tests_name("head", tests, NULL, NULL);
