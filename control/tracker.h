@@ -53,7 +53,7 @@ struct kr_tracker_opts {
 	uint64_t ttl_ns;        /* 0: 120 s */
 	uint64_t quarantine_ns; /* 0: ttl_ns; never above it */
 	uint32_t blobs_max;     /* 0: 100,000 */
-	uint32_t peers_max;     /* of a blob; 0: 20,000 */
+	uint32_t peers_max;     /* of a blob, at least 2; 0: 20,000 */
 	uint32_t members_max;   /* of all blobs together; 0: 2,000,000 */
 	uint32_t degree_cap;    /* 0: 40 */
 };
