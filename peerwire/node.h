@@ -53,8 +53,8 @@ struct kr_node;
 
 enum {
 	KR_PEER_ID_LEN = 16,
-	KR_NAME_MAX = 64,        /* cluster, zone: bytes without the NUL */
-	KR_NAMESPACE_MAX = 255,  /* repository name of a blob */
+	KR_NAME_MAX = 64,       /* cluster, zone: bytes without the NUL */
+	KR_NAMESPACE_MAX = 255, /* repository name of a blob */
 };
 
 enum kr_peer_role {
@@ -73,8 +73,8 @@ struct kr_node_opts {
 	const struct kr_policy *policy; /* copied */
 	struct kr_peer_id id;
 	enum kr_peer_role role;
-	const char *cluster; /* copied; peers of another cluster are refused */
-	const char *zone;    /* copied; may be "" */
+	const char *cluster;  /* copied; peers of another cluster are refused */
+	const char *zone;     /* copied; may be "" */
 	uint16_t listen_port; /* told to peers, so that they can tell others */
 	uint64_t seed;        /* of all its random choices */
 };
@@ -182,11 +182,11 @@ struct kr_blob_opts {
 	uint8_t metainfo_id[KR_SHA256_LEN];
 	uint64_t size_bytes; /* > 0: an empty blob has no swarm */
 	uint32_t piece_bytes;
-	bool complete;  /* we have all of it: seed only */
+	bool complete;              /* we have all of it: seed only */
 	const uint64_t *have_words; /* bitset of pieces we have (core/bitset.h),
 				       or NULL: none; ignored if complete */
-	uint32_t lookup; /* of KR_ACT_LOOKUP, else 0 */
-	uint8_t rank;    /* 0 first: manifests and configs before layers */
+	uint32_t lookup;            /* of KR_ACT_LOOKUP, else 0 */
+	uint8_t rank; /* 0 first: manifests and configs before layers */
 };
 
 /* Take part in a swarm.  KR_E_EXISTS: in it already (*ret_blob is set even

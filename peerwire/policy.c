@@ -34,6 +34,10 @@ static const struct {
 	B(endgame_copies_max, 1, 8),
 	B(silence_ping_ns, 1, 0),
 	B(silence_close_ns, 1, 0),
+	B(tick_ns, 1, 0),
+	B(tick_idle_ns, 1, 0),
+	B(body_rate_min_bytes_per_s, 1, 0),
+	B(peers_interval_ns, 1, 0),
 	B(keepalive_ns, 1, 0),
 	B(hello_ns, 1, 0),
 	B(dial_ns, 1, 0),
@@ -82,7 +86,7 @@ static const struct kr_policy_row *row_of(size_t offset)
 	for (size_t i = 0; i < ROW_COUNT; i++)
 		if (rows[i].offset == offset)
 			return &rows[i];
-	kr_assert(!"bounds name a field");
+	kr_assert(offset == SIZE_MAX); /* bounds name fields */
 	return NULL;
 }
 

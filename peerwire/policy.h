@@ -76,8 +76,16 @@ X(keepalive_ns, 15000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                      \
   "idle connections are pinged this often, closed after twice that")           \
 X(hello_ns, 5000 * KR_POLICY_MS, KR_POLICY_NS, "hello_timeout",                \
   "an accepted connection must say HELLO within this")                         \
-X(dial_ns, 10000 * KR_POLICY_MS, KR_POLICY_NS, "dial_timeout",                 \
+X(lookup_ns, 30000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                         \
+	  "an OPEN is answered within this, whatever the driver does")           \
+	X(dial_ns, 10000 * KR_POLICY_MS, KR_POLICY_NS, "dial_timeout",                 \
   "a dial without an answer is given up: the driver may be gone")              \
+X(tick_ns, 20 * KR_POLICY_MS, KR_POLICY_NS, NULL,                              \
+  "how late a deadline may be noticed while requests are open")                \
+X(tick_idle_ns, 500 * KR_POLICY_MS, KR_POLICY_NS, NULL,                        \
+  "and while none are")                                                        \
+X(body_rate_min_bytes_per_s, 64 * 1024, KR_POLICY_BYTES_PER_S, NULL,           \
+  "a block arriving slower than this, beyond silence_close, is given up")      \
 X(reject_backoff_ns, 50 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \
   "a peer that said busy is asked again after this, doubling")                 \
 X(reject_backoff_max_ns, 2000 * KR_POLICY_MS, KR_POLICY_NS, NULL,              \
@@ -102,7 +110,11 @@ X(dial_failures_max, 5, KR_POLICY_COUNT, NULL,                                 \
 X(hints_max, 64, KR_POLICY_COUNT, NULL,                                        \
   "hosts remembered per blob; a handout is 50")                                \
 X(peers_interval_ns, 1000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                  \
-  "between two requests for more neighbours of a blob")                        \
+  "least time between two requests for neighbours; doubles while few come")     \
+X(peers_interval_max_ns, 30000 * KR_POLICY_MS, KR_POLICY_NS, NULL,             \
+  "and at least this often")                                                   \
+X(peers_starving_ns, 2000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                  \
+  "and this often while no neighbour has anything we lack")                    \
 X(useless_ns, 30000 * KR_POLICY_MS, KR_POLICY_NS, "useless_after",             \
   "a connection neither side wants anything of is closed")                     \
 X(full_retry_ns, 2000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                      \
@@ -112,7 +124,11 @@ X(ban_ns, 600000 * KR_POLICY_MS, KR_POLICY_NS, "ban",                          \
 /* whom to serve (rules 4, 5) */                                               \
 X(upload_slots, 4, KR_POLICY_COUNT, "upload_slots",                            \
   "transfers at once; flat between 1 and 8")                                   \
-X(upload_queue_max, 4096, KR_POLICY_COUNT, "upload_queue",                     \
+X(serve_stalled_ns, 500 * KR_POLICY_MS, KR_POLICY_NS, NULL, \
+	  "a receiver that takes longer for a block lends its slot to another") \
+	X(serve_max_ns, 60000 * KR_POLICY_MS, KR_POLICY_NS, NULL, \
+	  "and one that takes this long is closed") \
+	X(upload_queue_max, 4096, KR_POLICY_COUNT, "upload_queue",                     \
   "blocks queued for upload in all; then REJECT(busy)")                        \
 /* telling (rules 6, 7) */                                                     \
 X(have_batch_ns, 8 * KR_POLICY_MS, KR_POLICY_NS, "have_batch",                 \

@@ -1,0 +1,399 @@
+/*
+ * Whom to ask for what (SWARM.md, rules 3, 8-11).  First the peer, by expected
+ * wait, then its rarest piece: choosing the piece first and then its least
+ * loaded holder costs 5 %.
+ */
+#include <string.h>
+
+#include "peerwire/blocks.h"
+#include "peerwire/state.h"
+
+enum { ORPHANS_LOOKED_AT = 16 };
+
+struct kr_swarm *kr_swarm_get(const struct kr_node *n, uint32_t handle)
+{
+	const uint32_t index = handle & 0xffff;
+
+	if (index >= n->pol.blobs_max || n->swarm_table[index] == NULL)
+		return NULL;
+	struct kr_swarm *s = n->swarm_table[index];
+	return s->handle == handle ? s : NULL;
+}
+
+/* ---- rates -------------------------------------------------------------- */
+
+static void meter_age(const struct kr_node *n, uint64_t *bytes, uint64_t *at_ns)
+{
+	const uint64_t window = n->pol.rate_window_ns;
+	const uint64_t halvings = (n->now_ns - *at_ns) / window;
+
+	*bytes = halvings < 64 ? *bytes >> halvings : 0;
+	*at_ns += halvings * window;
+}
+
+void kr_meter_add(const struct kr_node *n, struct kr_meter *m, uint64_t bytes)
+{
+	meter_age(n, &m->bytes, &m->at_ns);
+	m->bytes += bytes;
+}
+
+/* What older windows left weighs as much as one whole window. */
+uint64_t kr_meter_bytes_per_s(const struct kr_node *n, const struct kr_meter *m)
+{
+	uint64_t bytes = m->bytes, at_ns = m->at_ns;
+
+	meter_age(n, &bytes, &at_ns);
+	const uint64_t ms =
+		(n->pol.rate_window_ns + n->now_ns - at_ns) / KR_POLICY_MS;
+	return bytes * 1000 / (ms + 1);
+}
+
+uint64_t kr_window_bytes(const struct kr_node *n)
+{
+	uint64_t rate = n->pol.down_bytes_per_s;
+
+	if (rate == 0)
+		rate = kr_meter_bytes_per_s(n, &n->down);
+	const uint64_t bytes =
+		rate / 1000 * (n->pol.window_ns / (KR_NS_PER_S / 1000));
+	if (bytes < n->pol.window_min_bytes)
+		return n->pol.window_min_bytes;
+	return bytes < n->pol.window_max_bytes ? bytes
+					       : n->pol.window_max_bytes;
+}
+
+/* Bytes over a rate; what it would take longer than an hour is an hour. */
+static uint64_t time_ns(uint64_t bytes, uint64_t bytes_per_s)
+{
+	const uint64_t s = bytes / (bytes_per_s + 1);
+
+	if (s >= 3600)
+		return 3600 * KR_NS_PER_S;
+	return s * KR_NS_PER_S +
+	       bytes % (bytes_per_s + 1) * 1000000 / (bytes_per_s / 1000 + 1);
+}
+
+uint64_t kr_conn_wait_ns(const struct kr_node *n, const struct kr_conn *c)
+{
+	(void)n;
+	return time_ns(c->load_bytes + c->asked_bytes, c->rate_bytes_per_s);
+}
+
+void kr_conn_load(struct kr_node *n, struct kr_conn *c, uint32_t kib)
+{
+	c->load_bytes = (uint64_t)kib << 10;
+	c->asked_bytes = 0;
+	n->ask = true;
+}
+
+uint64_t kr_request_due_ns(const struct kr_node *n, const struct kr_conn *c,
+			   uint32_t len, uint32_t attempts)
+{
+	const struct kr_policy *p = &n->pol;
+	/* What is on its way to us from others comes in between. */
+	const uint64_t ours = time_ns(n->inflight_bytes,
+				      kr_meter_bytes_per_s(n, &n->down) + 1);
+	uint64_t ns = kr_conn_wait_ns(n, c) + time_ns(len, c->rate_bytes_per_s);
+
+	if (n->down.bytes > 0 && ours > ns)
+		ns = ours;
+	ns = ns / 1000 * p->overdue_factor_permille +
+	     p->overdue_latencies * c->rtt_ns;
+	if (ns < p->overdue_min_ns)
+		ns = p->overdue_min_ns;
+	if (ns > p->overdue_max_ns)
+		ns = p->overdue_max_ns;
+	return n->now_ns + (ns << (attempts < 5 ? attempts : 5));
+}
+
+/* ---- whom --------------------------------------------------------------- */
+
+static bool can_ask(const struct kr_node *n, const struct kr_stream *st)
+{
+	const struct kr_conn *c = st->conn;
+	const bool seeds =
+		c->role == KR_PEER_ORIGIN || c->role == KR_PEER_PROXY;
+
+	return st->state == KR_STREAM_OPEN && !c->broken &&
+	       c->ask_after_ns <= n->now_ns &&
+	       c->piece_count < (seeds ? n->pol.pipeline_origin_pieces
+				       : n->pol.pipeline_peer_pieces) &&
+	       c->request_count < n->pol.conn_requests_max &&
+	       !(c->pinged_ns != 0 && c->request_count > 0 &&
+		 n->now_ns - c->heard_ns >= n->pol.silence_ping_ns);
+}
+
+/* An orphan that @st may be asked for. */
+static struct kr_fetch *orphan_for(const struct kr_node *n,
+				   const struct kr_stream *st)
+{
+	uint32_t looked_at = 0;
+
+	kr_list_for_each (it, &st->swarm->orphans) {
+		struct kr_fetch *f =
+			KR_CONTAINER_OF(it, struct kr_fetch, orphan);
+		if (kr_fetch_may_ask(n, f, st))
+			return f;
+		if (++looked_at == ORPHANS_LOOKED_AT)
+			break;
+	}
+	return NULL;
+}
+
+/* The wait with a random part, so that equals are chosen in turn. */
+static uint64_t wait_to_compare(struct kr_node *n, const struct kr_conn *c)
+{
+	const uint64_t wait = kr_conn_wait_ns(n, c);
+	const uint64_t spread = wait / 16 + 100000;
+
+	return wait + kr_rand_below(&n->rand, spread < UINT32_MAX
+						      ? (uint32_t)spread
+						      : UINT32_MAX);
+}
+
+/* The stream of least wait that has what is looked for: @piece, or anything
+ * (UINT32_MAX). */
+static struct kr_stream *best_stream(struct kr_node *n, struct kr_swarm *s,
+				     uint32_t piece)
+{
+	struct kr_stream *best = NULL;
+	uint64_t best_wait = 0;
+
+	kr_list_for_each (it, &s->streams) {
+		struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+		if (!can_ask(n, st))
+			continue;
+		if (piece != UINT32_MAX ? !kr_stream_has(st, piece)
+					: kr_stream_wanted(st) == 0 &&
+						  orphan_for(n, st) == NULL)
+			continue;
+		const uint64_t wait = wait_to_compare(n, st->conn);
+		if (best == NULL || wait < best_wait) {
+			best = st;
+			best_wait = wait;
+		}
+	}
+	return best;
+}
+
+/* ---- what --------------------------------------------------------------- */
+
+static uint32_t window_pieces(const struct kr_node *n, const struct kr_swarm *s)
+{
+	const uint64_t pieces = n->pol.stream_window_bytes / s->piece_bytes + 1;
+	const uint32_t third = s->piece_count / 3 + 1;
+
+	return pieces > third
+		       ? (uint32_t)(pieces < s->piece_count ? pieces
+							    : s->piece_count)
+		       : third;
+}
+
+static uint32_t some_reader(struct kr_node *n, const struct kr_swarm *s)
+{
+	uint32_t skip = kr_rand_below(&n->rand, s->reader_count);
+
+	for (uint32_t i = 0; i < KR_NODE_READERS_MAX; i++)
+		if (s->readers[i] != UINT32_MAX && skip-- == 0)
+			return s->readers[i];
+	return 0;
+}
+
+static bool pick_piece(struct kr_node *n, const struct kr_stream *st,
+		       uint32_t *ret_piece)
+{
+	const struct kr_swarm *s = st->swarm;
+
+	if (kr_stream_wanted(st) == 0)
+		return false;
+	if (s->reader_count > 0) {
+		const uint32_t from = some_reader(n, s);
+
+		if (kr_picker_rarest(&s->picker, &n->rand, kr_stream_set(st),
+				     from, from + window_pieces(n, s),
+				     ret_piece))
+			return true;
+	}
+	return kr_picker_rarest(&s->picker, &n->rand, kr_stream_set(st), 0,
+				s->piece_count, ret_piece);
+}
+
+static bool ask_piece(struct kr_node *n, struct kr_stream *st, uint32_t piece)
+{
+	struct kr_fetch *f = kr_fetch_begin(n, st->swarm, piece);
+
+	if (f == NULL)
+		return false;
+	if (kr_fetch_ask(n, f, st))
+		return true;
+	kr_fetch_drop(n, f);
+	return false;
+}
+
+/* The next bytes of a reader, in order, before all else. */
+static bool ask_ahead(struct kr_node *n, struct kr_swarm *s)
+{
+	const uint32_t ahead =
+		(uint32_t)(n->pol.stream_ahead_bytes / s->piece_bytes) + 1;
+
+	for (uint32_t i = 0; i < KR_NODE_READERS_MAX; i++) {
+		const uint32_t from = s->readers[i];
+		uint32_t piece, end;
+
+		if (from == UINT32_MAX)
+			continue;
+		end = from + ahead < s->piece_count ? from + ahead
+						    : s->piece_count;
+		piece = kr_picker_first(&s->picker, from, end);
+		for (; piece < end;
+		     piece = kr_picker_first(&s->picker, piece + 1, end)) {
+			struct kr_stream *st = best_stream(n, s, piece);
+
+			if (st != NULL)
+				return ask_piece(n, st, piece);
+		}
+	}
+	return false;
+}
+
+static bool ask_one(struct kr_node *n, struct kr_swarm *s)
+{
+	struct kr_stream *st;
+	struct kr_fetch *f;
+	uint32_t piece;
+
+	if (s->reader_count > 0 && ask_ahead(n, s))
+		return true;
+	st = best_stream(n, s, UINT32_MAX);
+	if (st == NULL)
+		return false;
+	f = orphan_for(n, st);
+	if (f != NULL)
+		return kr_fetch_ask(n, f, st);
+	return pick_piece(n, st, &piece) && ask_piece(n, st, piece);
+}
+
+bool kr_swarm_endgame(const struct kr_swarm *s)
+{
+	return s->picker.need_count == 0 && kr_list_empty(&s->orphans);
+}
+
+/* Blobs in their order, but now and then the first waits for the second. */
+static bool ask_some_blob(struct kr_node *n)
+{
+	struct kr_swarm *passed_over = NULL;
+
+	kr_list_for_each (it, &n->swarms) {
+		struct kr_swarm *s = KR_CONTAINER_OF(it, struct kr_swarm, all);
+
+		if (kr_swarm_endgame(s))
+			continue;
+		if (passed_over == NULL && it->next != &n->swarms &&
+		    kr_rand_below(&n->rand, 1000) >=
+			    n->pol.blob_rank_permille) {
+			passed_over = s;
+			continue;
+		}
+		if (ask_one(n, s))
+			return true;
+	}
+	return passed_over != NULL && ask_one(n, passed_over);
+}
+
+void kr_swarm_ask(struct kr_node *n)
+{
+	if (!n->ask || n->shutting_down)
+		return;
+	n->ask = false;
+	const uint64_t window = kr_window_bytes(n);
+	while (n->inflight_bytes < window && ask_some_blob(n))
+		;
+	n->ask = false; /* what was just asked changes nothing */
+}
+
+/* ---- overdue ------------------------------------------------------------ */
+
+/* Somebody else who could be asked for the block of @r now. */
+static struct kr_stream *other_stream(struct kr_node *n,
+				      const struct kr_request *r)
+{
+	const struct kr_fetch *f = r->fetch;
+	struct kr_stream *best = NULL;
+	uint64_t best_wait = 0;
+
+	kr_list_for_each (it, &f->swarm->streams) {
+		struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+		bool asked = false;
+
+		if (st == r->stream || !can_ask(n, st) ||
+		    !kr_stream_has(st, f->piece))
+			continue;
+		kr_list_for_each (jt, &f->requests) {
+			const struct kr_request *o = KR_CONTAINER_OF(
+				jt, struct kr_request, in_fetch);
+			asked |= o->stream == st && o->block == r->block;
+		}
+		const uint64_t wait = wait_to_compare(n, st->conn);
+		if (!asked && (best == NULL || wait < best_wait)) {
+			best = st;
+			best_wait = wait;
+		}
+	}
+	return best;
+}
+
+static void go_elsewhere(struct kr_node *n, struct kr_request *r)
+{
+	struct kr_fetch *f = r->fetch;
+
+	f->avoid = r->stream->conn->handle;
+	f->avoid_until_ns = n->now_ns + 2 * n->pol.overdue_min_ns;
+	kr_request_end(n, r, true);
+}
+
+static void on_overdue(struct kr_node *n, struct kr_request *r)
+{
+	struct kr_fetch *f = r->fetch;
+	struct kr_conn *c = r->stream->conn;
+	struct kr_stream *other = other_stream(n, r);
+
+	n->stats.overdue_requests++;
+	f->attempts++;
+	if (c->rate_bytes_per_s > 8192) /* it promised more than it holds */
+		c->rate_bytes_per_s -= c->rate_bytes_per_s / 4;
+	r->due_ns = kr_request_due_ns(n, c, r->len, f->attempts);
+	if (other == NULL)
+		return;
+	if (!kr_swarm_endgame(f->swarm) || f->solo) {
+		go_elsewhere(n, r);
+	} else if (!kr_fetch_copies_max(n, r)) {
+		r->late = true;
+		kr_fetch_ask_copy(n, r, other);
+	}
+}
+
+void kr_swarm_overdue(struct kr_node *n, struct kr_conn *c)
+{
+	kr_list_for_each_safe(it, &c->requests)
+	{
+		struct kr_request *r =
+			KR_CONTAINER_OF(it, struct kr_request, in_conn);
+		if (!r->arriving && r->due_ns <= n->now_ns)
+			on_overdue(n, r);
+	}
+}
+
+/* ---- the end ------------------------------------------------------------ */
+
+void kr_swarm_done(struct kr_node *n, struct kr_swarm *s)
+{
+	kr_tell_flush(n, s);
+	kr_list_del(&s->all);
+	kr_list_add_tail(&n->complete, &s->all);
+	s->done_due = true;
+	kr_tell_swarm(n, s);
+	kr_list_for_each_safe(it, &s->streams) kr_stream_close_if_done(
+		n, KR_CONTAINER_OF(it, struct kr_stream, in_swarm));
+}

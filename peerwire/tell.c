@@ -1,0 +1,286 @@
+/*
+ * What neighbours are told: pieces (rule 6), load (rule 4), and, from seeders,
+ * pieces one by one (rule 7) so that each neighbour is given something that no
+ * other has and they serve each other from the first moment on.
+ */
+#include <string.h>
+
+#include "peerwire/blocks.h"
+#include "peerwire/state.h"
+
+#define REVEAL_PASSED UINT32_MAX /* another neighbour announced it */
+
+/* ---- HAVE --------------------------------------------------------------- */
+
+void kr_tell_ranges(struct kr_node *n, struct kr_stream *st,
+		    const struct kr_have_range *ranges, uint32_t count)
+{
+	const size_t cap =
+		KR_MSG_SMALL_MAX + (size_t)count * KR_HAVE_RANGE_LEN_MAX;
+	uint8_t *buf = kr_send_begin(n, st->conn, cap);
+	size_t len;
+
+	if (buf == NULL)
+		return;
+	kr_must(kr_msg_have_encode(st->id, ranges, count, buf, cap, &len));
+	kr_send_end(n, st->conn, len);
+}
+
+void kr_tell_piece(struct kr_node *n, struct kr_swarm *s, uint32_t piece)
+{
+	if (s->fresh_count == 0)
+		s->fresh_due_ns = n->now_ns + n->pol.have_batch_ns;
+	s->fresh[s->fresh_count++] = piece;
+	if (s->fresh_count == KR_FRESH_MAX ||
+	    s->picker.have_count <= n->pol.have_at_once_pieces)
+		kr_tell_flush(n, s);
+}
+
+static void sort_fresh(struct kr_swarm *s)
+{
+	for (uint32_t i = 1; i < s->fresh_count; i++) {
+		const uint32_t piece = s->fresh[i];
+		uint32_t k = i;
+
+		for (; k > 0 && s->fresh[k - 1] > piece; k--)
+			s->fresh[k] = s->fresh[k - 1];
+		s->fresh[k] = piece;
+	}
+}
+
+/* The fresh pieces that @st lacks, as ranges. */
+static uint32_t fresh_ranges(const struct kr_swarm *s,
+			     const struct kr_stream *st,
+			     struct kr_have_range *ranges)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < s->fresh_count; i++) {
+		const uint32_t piece = s->fresh[i];
+
+		if (kr_stream_has(st, piece))
+			continue;
+		if (count > 0 &&
+		    ranges[count - 1].first + ranges[count - 1].count == piece)
+			ranges[count - 1].count++;
+		else
+			ranges[count++] = (struct kr_have_range){ piece, 1 };
+	}
+	return count;
+}
+
+void kr_tell_flush(struct kr_node *n, struct kr_swarm *s)
+{
+	const bool complete = kr_picker_complete(&s->picker);
+	struct kr_have_range ranges[KR_FRESH_MAX];
+	uint32_t count;
+
+	sort_fresh(s);
+	kr_list_for_each (it, &s->streams) {
+		struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+		if (st->state != KR_STREAM_OPEN || st->all || st->hiding)
+			continue;
+		count = fresh_ranges(s, st, ranges);
+		if (complete) { /* one range says more than its difference */
+			ranges[0] = (struct kr_have_range){ 0, s->piece_count };
+			count = 1;
+		}
+		if (count > 0)
+			kr_tell_ranges(n, st, ranges, count);
+	}
+	s->fresh_count = 0;
+}
+
+void kr_tell_load(struct kr_node *n)
+{
+	kr_list_for_each_safe(it, &n->told_load)
+	{
+		struct kr_conn *c =
+			KR_CONTAINER_OF(it, struct kr_conn, told_load);
+		kr_list_del(&c->told_load);
+		kr_send_plain(n, c, KR_FRAME_LOAD, 0, 0);
+	}
+}
+
+/* ---- revealing ---------------------------------------------------------- */
+
+static uint32_t leecher_count(const struct kr_swarm *s)
+{
+	return s->neighbour_count - s->complete_count;
+}
+
+static bool may_hide(const struct kr_node *n, const struct kr_stream *st)
+{
+	const struct kr_swarm *s = st->swarm;
+	const struct kr_policy *p = &n->pol;
+
+	return p->reveal && n->role != KR_PEER_AGENT && !st->all &&
+	       kr_picker_complete(&s->picker) &&
+	       leecher_count(s) >= p->reveal_neighbours_min &&
+	       s->piece_count > p->reveal_pieces * p->reveal_neighbours_min;
+}
+
+static bool begin_hiding(struct kr_node *n, struct kr_stream *st)
+{
+	struct kr_swarm *s = st->swarm;
+	uint64_t *words;
+
+	if (s->revealed_to == NULL)
+		s->revealed_to =
+			kr_mem_get(n, s->piece_count * sizeof(uint32_t));
+	if (s->revealed_to == NULL)
+		return false;
+	words = kr_mem_get(n, kr_bitset_words(s->piece_count) * sizeof(*words));
+	if (words == NULL)
+		return false;
+	kr_bitset_init(&st->told, words, s->piece_count);
+	st->hiding = true;
+	st->reveal_open = 0;
+	return true;
+}
+
+/* A piece for @st: at best one that nobody was given, else (@any) one that
+ * few have.  piece_count: there is none. */
+static uint32_t choose_reveal(struct kr_node *n, const struct kr_stream *st,
+			      bool any)
+{
+	const struct kr_swarm *s = st->swarm;
+	const uint32_t start = kr_rand_below(&n->rand, s->piece_count);
+	uint32_t best = s->piece_count;
+
+	for (uint32_t k = 0; k < s->piece_count; k++) {
+		const uint32_t i = (start + k) % s->piece_count;
+
+		if (kr_stream_has(st, i) || kr_bitset_test(&st->told, i))
+			continue;
+		if (s->revealed_to[i] == 0 && s->picker.avail[i] == 0)
+			return i;
+		if (any && (best == s->piece_count ||
+			    s->picker.avail[i] < s->picker.avail[best]))
+			best = i;
+	}
+	return best;
+}
+
+static bool reveal_one(struct kr_node *n, struct kr_stream *st, bool any,
+		       uint32_t *ret_piece)
+{
+	struct kr_swarm *s = st->swarm;
+	const uint32_t piece = choose_reveal(n, st, any);
+
+	if (piece == s->piece_count)
+		return false;
+	kr_bitset_set(&st->told, piece);
+	if (s->revealed_to[piece] == 0) {
+		s->revealed_to[piece] = st->conn->handle;
+		st->reveal_open++;
+	}
+	st->revealed_ns = n->now_ns;
+	*ret_piece = piece;
+	return true;
+}
+
+static void reveal_more(struct kr_node *n, struct kr_stream *st, uint64_t count,
+			bool any)
+{
+	struct kr_have_range r = { 0, 1 };
+
+	for (uint64_t i = 0; i < count; i++) {
+		if (!reveal_one(n, st, any, &r.first))
+			return;
+		kr_tell_ranges(n, st, &r, 1);
+	}
+}
+
+size_t kr_tell_first_max(const struct kr_swarm *s)
+{
+	return kr_have_encoded_max(s->piece_count);
+}
+
+enum kr_err kr_tell_first(struct kr_node *n, struct kr_stream *st, uint8_t *buf,
+			  size_t cap, size_t *ret_len)
+{
+	uint32_t piece;
+
+	if (!may_hide(n, st) || !begin_hiding(n, st))
+		return kr_have_encode(&st->swarm->picker.have, buf, cap,
+				      ret_len);
+	for (uint64_t i = 0; i < n->pol.reveal_pieces; i++)
+		if (!reveal_one(n, st, true, &piece))
+			break;
+	return kr_have_encode(&st->told, buf, cap, ret_len);
+}
+
+void kr_reveal_announced(struct kr_node *n, struct kr_stream *st,
+			 uint32_t piece)
+{
+	struct kr_swarm *s = st->swarm;
+	struct kr_conn *holder;
+	struct kr_stream *told;
+
+	if (s->revealed_to == NULL || s->revealed_to[piece] == 0 ||
+	    s->revealed_to[piece] == REVEAL_PASSED ||
+	    s->revealed_to[piece] == st->conn->handle)
+		return;
+	holder = kr_conn_get(n, s->revealed_to[piece]);
+	s->revealed_to[piece] = REVEAL_PASSED;
+	told = holder == NULL ? NULL : kr_stream_of(holder, s);
+	if (told == NULL || !told->hiding)
+		return;
+	told->reveal_open--;
+	if (told->reveal_open < n->pol.reveal_pieces)
+		reveal_more(n, told, 1, false);
+}
+
+static void tell_all(struct kr_node *n, struct kr_stream *st)
+{
+	const struct kr_have_range all = { 0, st->swarm->piece_count };
+
+	kr_mem_put(n, st->told.words);
+	st->told.words = NULL;
+	st->hiding = false;
+	if (st->state == KR_STREAM_OPEN)
+		kr_tell_ranges(n, st, &all, 1);
+}
+
+void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s)
+{
+	const bool enough = leecher_count(s) >= n->pol.reveal_neighbours_min;
+
+	if (s->revealed_to == NULL)
+		return;
+	kr_list_for_each (it, &s->streams) {
+		struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+		const struct kr_conn *c = st->conn;
+
+		if (!st->hiding || st->state != KR_STREAM_OPEN)
+			continue;
+		if (!enough) {
+			tell_all(n, st);
+			continue;
+		}
+		if (c->upload_count == 0 && !c->serve_out &&
+		    n->now_ns - st->revealed_ns >= n->pol.reveal_patience_ns &&
+		    n->now_ns - c->useful_ns >= n->pol.reveal_patience_ns)
+			reveal_more(n, st, n->pol.reveal_pieces, true);
+	}
+}
+
+void kr_reveal_forget(struct kr_node *n, struct kr_stream *st)
+{
+	struct kr_swarm *s = st->swarm;
+
+	if (!st->hiding)
+		return;
+	for (uint32_t i = 0; st->reveal_open > 0 && i < s->piece_count; i++) {
+		if (s->revealed_to[i] != st->conn->handle)
+			continue;
+		s->revealed_to[i] = 0; /* somebody else shall have it */
+		st->reveal_open--;
+	}
+	kr_mem_put(n, st->told.words);
+	st->told.words = NULL;
+	st->hiding = false;
+}
