@@ -16,8 +16,8 @@
  *
  * So a pipe and a worker are held for a disk read and never for a peer, the
  * reactor waits for neither, and pipes go back empty.  A linked chain
- * [SPLICE, POLL_ADD, SPLICE] measured no better, holds a pipe as long as its
- * peer stalls, and a few stalled peers then stop all others.
+ * [SPLICE, POLL_ADD, SPLICE] would hold its pipe as long as its peer stalls,
+ * and a few stalled peers would then stop all others.
  *
  * sendfile(2) and splice(2) to a closed socket raise SIGPIPE; kr_ring_open
  * blocks it in this thread.
