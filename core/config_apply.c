@@ -133,9 +133,6 @@ static void describe(const struct kr_config_row *row,
 	else
 		snprintf(buf, cap, "\"%.60s%s\"", n->text,
 			 strlen(n->text) > 60 ? "..." : "");
-	for (char *p = buf; *p != '\0'; p++)
-		if ((unsigned char)*p < ' ')
-			*p = ' ';
 }
 
 static enum kr_err bad_value(struct walk *w, const struct kr_config_row *row,

@@ -42,6 +42,9 @@ void kr_config_fail(struct kr_config_error *err, const char *name,
 	va_start(ap, fmt);
 	vsnprintf(at, left, fmt, ap);
 	va_end(ap);
+	for (at = err->text; *at != '\0'; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = ' '; /* one line, whatever the file holds */
 }
 
 static uint32_t line_of(const yaml_mark_t *m)
