@@ -96,6 +96,12 @@ bool kr_tracker_msg_reply_next(
 	struct kr_tracker_pick ret_picks[KR_TRACKER_MSG_PICKS_MAX],
 	uint32_t *ret_count);
 
+/* A peer as a value within another message. */
+void kr_tracker_msg_peer_write(struct kr_mp_writer *w,
+			       const struct kr_tracker_msg_peer *peer);
+KR_NODISCARD enum kr_err kr_tracker_msg_peer_read(
+	struct kr_mp_reader *r, struct kr_tracker_msg_peer *ret);
+
 /* ---- tracker.report -----------------------------------------------------*/
 
 void kr_tracker_msg_report_encode(struct kr_mp_writer *w,
@@ -110,7 +116,7 @@ void kr_tracker_pick_hint(const struct kr_tracker_pick *pick, const char *zone,
 			  struct kr_peer_hint *ret);
 
 /* The address of a peer that was told over a connection with @from: its ip, or
- * that of @from where it is "", and its port.  KR_E_PROTO: not an address. */
+ * that of @from (NULL: none) where it is "", and its port.  KR_E_PROTO: not an address. */
 KR_NODISCARD enum kr_err kr_tracker_msg_peer_addr(
 	const struct kr_tracker_msg_peer *peer, const struct kr_addr *from,
 	struct kr_addr *ret);
