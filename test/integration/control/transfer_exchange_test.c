@@ -1,0 +1,238 @@
+#define _GNU_SOURCE
+#include "test/integration/control/transfer_world.h"
+
+#include "core/metrics.h"
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+static void exchange(struct world *w, size_t len, uint32_t piece_bytes)
+{
+	struct host *seeder = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *leecher = open_host(w, 1, KR_PEER_AGENT);
+	struct content c;
+	struct fetch f;
+
+	make_content(&c, len, piece_bytes, len);
+	put_content(seeder, &c);
+	start_fetch(leecher, &c, &f);
+	turn_until(w, f.done);
+	assert_ok(f.err);
+	assert_true(kr_blob_complete(f.b));
+	assert_int_equal(received_bytes(&f), len);
+	assert_int_equal(progress_of(&f).from_bytes[KR_PEER_ORIGIN], len);
+	assert_int_equal(progress_of(&f).verified_bytes, len);
+	turn_until(w, leecher->completed == 1);
+	assert_stored(leecher, &c);
+	end_fetch(&f);
+	free_content(&c);
+}
+
+static void test_one_byte(void **state)
+{
+	exchange(*state, 1, 256 * KIB);
+}
+
+static void test_exactly_one_piece(void **state)
+{
+	exchange(*state, 256 * KIB, 256 * KIB);
+}
+
+static void test_one_piece_and_a_byte(void **state)
+{
+	exchange(*state, 256 * KIB + 1, 256 * KIB);
+}
+
+static void test_five_mib(void **state)
+{
+	exchange(*state, 5 * MIB, 256 * KIB);
+}
+
+static void test_sixty_four_mib(void **state)
+{
+	exchange(*state, 64 * MIB, 256 * KIB);
+}
+
+static void test_pieces_of_many_blocks(void **state)
+{
+	exchange(*state, 40 * MIB + 12345, 8 * MIB);
+}
+
+static void test_verify_full_hashes_the_whole_blob(void **state)
+{
+	struct world *w = *state;
+
+	w->verify_full = true;
+	exchange(w, 40 * MIB + 1, MIB);
+}
+
+static void test_empty_blob_needs_no_peer(void **state)
+{
+	struct world *w = *state;
+	struct host *h = open_host(w, 0, KR_PEER_AGENT);
+	struct content c;
+	struct fetch f;
+
+	make_content(&c, 0, MIB, 1);
+	start_fetch(h, &c, &f);
+	turn_until(w, f.done);
+	assert_ok(f.err);
+	assert_stored(h, &c);
+	end_fetch(&f);
+	free_content(&c);
+}
+
+/* Pieces that are larger than all block buffers together get through. */
+static void test_buffers_fewer_than_a_piece_has_blocks(void **state)
+{
+	struct world *w = open_world_with(4);
+
+	(void)state;
+	exchange(w, 24 * MIB, 8 * MIB);
+	close_world(w);
+}
+
+static void test_two_leechers_exchange_with_each_other(void **state)
+{
+	struct world *w = *state;
+	struct host *seeder = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *a = open_host(w, 1, KR_PEER_AGENT);
+	struct host *b = open_host(w, 2, KR_PEER_AGENT);
+	struct content c;
+	struct fetch fa, fb;
+
+	make_content(&c, 64 * MIB, 256 * KIB, 5);
+	put_content(seeder, &c);
+	start_fetch(a, &c, &fa);
+	start_fetch(b, &c, &fb);
+	turn_until(w, fa.done && fb.done);
+	assert_ok(fa.err);
+	assert_ok(fb.err);
+	const struct kr_blob_progress pa = progress_of(&fa);
+	const struct kr_blob_progress pb = progress_of(&fb);
+
+	assert_true(pa.from_bytes[KR_PEER_AGENT] > 0);
+	assert_true(pb.from_bytes[KR_PEER_AGENT] > 0);
+	struct kr_node_stats s;
+
+	kr_transfer_stats(a->t, &s);
+	assert_int_equal(s.block_bytes_out[KR_PEER_AGENT],
+			 pb.from_bytes[KR_PEER_AGENT]);
+	assert_stored(a, &c);
+	assert_stored(b, &c);
+	end_fetch(&fa);
+	end_fetch(&fb);
+	free_content(&c);
+}
+
+static void test_a_finished_leecher_seeds(void **state)
+{
+	struct world *w = *state;
+	struct host *seeder = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *a = open_host(w, 1, KR_PEER_AGENT);
+	struct content c;
+	struct fetch fa, fb;
+
+	make_content(&c, 3 * MIB, 256 * KIB, 6);
+	put_content(seeder, &c);
+	start_fetch(a, &c, &fa);
+	turn_until(w, fa.done);
+	assert_ok(fa.err);
+	end_fetch(&fa);
+	close_host(seeder);
+	restart_host(a); /* its metainfo is on disk */
+	struct host *b = open_host(w, 2, KR_PEER_AGENT);
+
+	start_fetch(b, &c, &fb);
+	turn_until(w, fb.done);
+	assert_ok(fb.err);
+	assert_int_equal(progress_of(&fb).from_bytes[KR_PEER_AGENT], c.len);
+	end_fetch(&fb);
+	free_content(&c);
+}
+
+static void test_what_is_complete_is_not_fetched_again(void **state)
+{
+	struct world *w = *state;
+	struct host *h = open_host(w, 0, KR_PEER_AGENT);
+	struct kr_blob *b;
+	struct content c;
+	struct fetch f;
+
+	make_content(&c, 100, 256 * KIB, 7);
+	assert_int_equal(kr_transfer_open_blob(h->t, &c.meta.digest, &b),
+			 KR_E_NOTFOUND);
+	put_content(h, &c);
+	start_fetch(h, &c, &f);
+	turn_until(w, f.done);
+	assert_ok(f.err);
+	assert_int_equal(received_bytes(&f), 0);
+	assert_ok(kr_transfer_open_blob(h->t, &c.meta.digest, &b));
+	assert_ptr_equal(b, f.b);
+	kr_blob_put(b);
+	end_fetch(&f);
+	free_content(&c);
+}
+
+/* The value of a metric as printed; 0 if it is not there. */
+static uint64_t metric(const char *line_start)
+{
+	struct kr_buf buf;
+	uint64_t v = 0;
+
+	kr_buf_init(&buf, 1 << 20);
+	assert_ok(kr_metrics_print(&buf));
+	assert_ok(kr_buf_append(&buf, "", 1));
+	const char *p = strstr((const char *)buf.ptr, line_start);
+
+	if (p != NULL)
+		v = strtoull(p + strlen(line_start), NULL, 10);
+	kr_buf_fini(&buf);
+	return v;
+}
+
+static void test_metrics_are_exact(void **state)
+{
+	static const char in[] = "kraken_transfer_bytes_total{direction=\"in\","
+				 "peer=\"origin\"} ";
+	static const char out[] =
+		"kraken_transfer_bytes_total{direction=\"out\","
+		"peer=\"agent\"} ";
+	static const char pieces[] =
+		"kraken_transfer_pieces_total{verdict=\"verified\"} ";
+	struct world *w = *state;
+	const uint64_t in_before = metric(in), out_before = metric(out);
+	const uint64_t pieces_before = metric(pieces);
+
+	exchange(w, 5 * MIB + 17, 256 * KIB);
+	turn_for(w, 600 * MS);
+	assert_int_equal(metric(in) - in_before, 5 * MIB + 17);
+	assert_int_equal(metric(out) - out_before, 5 * MIB + 17);
+	assert_int_equal(metric(pieces) - pieces_before, 21);
+	assert_int_equal(metric("\nkraken_blob_verified_bytes "), 0);
+	assert_int_equal(metric("\nkraken_blob_downloads "), 0);
+	assert_int_equal(metric("\nkraken_transfer_inflight_bytes "), 0);
+}
+
+#define WORLD(f) \
+	cmocka_unit_test_setup_teardown(f, set_up_world, tear_down_world)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WORLD(test_one_byte),
+		WORLD(test_exactly_one_piece),
+		WORLD(test_one_piece_and_a_byte),
+		WORLD(test_five_mib),
+		WORLD(test_sixty_four_mib),
+		WORLD(test_pieces_of_many_blocks),
+		WORLD(test_verify_full_hashes_the_whole_blob),
+		WORLD(test_empty_blob_needs_no_peer),
+		cmocka_unit_test(test_buffers_fewer_than_a_piece_has_blocks),
+		WORLD(test_two_leechers_exchange_with_each_other),
+		WORLD(test_a_finished_leecher_seeds),
+		WORLD(test_what_is_complete_is_not_fetched_again),
+		WORLD(test_metrics_are_exact),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
