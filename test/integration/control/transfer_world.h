@@ -218,6 +218,7 @@ static inline struct world *open_world_with(uint32_t buffer_count)
 
 	kr_log_set_level(getenv("KR_TEST_LOG") != NULL ? KR_LOG_DEBUG
 						       : KR_LOG_ERROR);
+	kr_log_set_fd(STDERR_FILENO);
 	assert_non_null(w);
 	assert_ok(kr_work_pool_open(2, &w->pool));
 	o.pool = w->pool;
@@ -235,6 +236,12 @@ static inline void close_world(struct world *w)
 	kr_ring_close(w->io);
 	kr_work_pool_close(w->pool);
 	free(w);
+}
+
+/* What is about to be logged as an error is what the test is about. */
+static inline void expect_errors(void)
+{
+	kr_log_set_fd(open("/dev/null", O_WRONLY | O_CLOEXEC));
 }
 
 static inline int set_up_world(void **state)
