@@ -224,8 +224,8 @@ static enum kr_err chain_add(struct chain *c, const char *path,
 	struct kr_config_doc *doc = NULL;
 	struct stat st;
 	char *buf;
-	size_t len;
-	int fd;
+	size_t len = 0;
+	int fd = -1;
 	enum kr_err err = open_file(path, &fd, &st, err_out);
 
 	if (err != KR_OK)

@@ -198,6 +198,7 @@ enum kr_err kr_store_open(const struct kr_store_opts *opts,
 	if (s == NULL)
 		return KR_E_NOMEM;
 	init(s);
+	errno = 0;
 	s->dir = strdup(opts->dir);
 	err = s->dir ? open_folders(s) : KR_E_NOMEM;
 	if (err == KR_OK)
@@ -209,6 +210,11 @@ enum kr_err kr_store_open(const struct kr_store_opts *opts,
 	if (err == KR_OK)
 		err = kr_store_load(s);
 	if (err != KR_OK) {
+		if (err != KR_E_EXISTS) /* which has said more already */
+			kr_log_error(
+				"store", "cannot open the store",
+				KR_STR("dir", opts->dir), KR_ERR("error", err),
+				KR_STR("cause", errno ? strerror(errno) : ""));
 		fini(s);
 		return err;
 	}

@@ -177,7 +177,7 @@ static enum kr_err write_blob(struct kr_store *s, const struct kr_digest *d,
 	char temp[KR_STORE_PATH_MAX];
 	enum kr_err err = kr_store_write_temp(s, temp, buf, len);
 
-	if (err == KR_E_NOSPC && kr_store_make_room(s, len) > 0)
+	if (err == KR_E_NOSPC && kr_store_make_room(s, len))
 		err = kr_store_write_temp(s, temp, buf, len);
 	if (err == KR_E_NOSPC)
 		kr_store_log_nospc(s, "blob", len, false);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -272,6 +273,15 @@ enum kr_err kr_store_publish_file(struct kr_store *s, const char *path,
 		(void)kr_store_trash(s, blob);
 	}
 	return err;
+}
+
+uint64_t kr_store_free_bytes(struct kr_store *s)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(s->dir_fd, &fs) < 0)
+		return UINT64_MAX; /* let the write find out */
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
 void kr_store_touch(int fd, uint64_t wall_ns)

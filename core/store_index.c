@@ -324,13 +324,16 @@ void kr_store_give(struct kr_store *s, enum kr_store_kind kind, uint64_t bytes)
 	pthread_mutex_unlock(&s->lock);
 }
 
-uint64_t kr_store_make_room(struct kr_store *s, uint64_t bytes)
+bool kr_store_make_room(struct kr_store *s, uint64_t bytes)
 {
+	const uint64_t free_bytes = kr_store_free_bytes(s);
+	const uint64_t lacking = bytes > free_bytes ? bytes - free_bytes : 0;
 	struct kr_list victims;
 
 	kr_list_init(&victims);
 	pthread_mutex_lock(&s->lock);
-	pick_victims(s, bytes, &victims);
+	if (lacking <= s->evictable_bytes)
+		pick_victims(s, bytes, &victims);
 	pthread_mutex_unlock(&s->lock);
-	return evict(s, &victims);
+	return evict(s, &victims) > 0;
 }

@@ -147,6 +147,9 @@ KR_NODISCARD enum kr_err kr_store_publish_file(struct kr_store *s,
 					       const char *path,
 					       const struct kr_digest *d);
 
+/* What the file system has left for us, in bytes. */
+uint64_t kr_store_free_bytes(struct kr_store *s);
+
 /* Set the modification time of @fd to @wall_ns: recency across restarts. */
 void kr_store_touch(int fd, uint64_t wall_ns);
 
@@ -207,9 +210,9 @@ KR_NODISCARD enum kr_err kr_store_take(struct kr_store *s,
 				       const char *what);
 void kr_store_give(struct kr_store *s, enum kr_store_kind kind, uint64_t bytes);
 
-/* The kernel said ENOSPC: evict @bytes or what there is.  Returns the bytes
- * that went.  [blocks] */
-uint64_t kr_store_make_room(struct kr_store *s, uint64_t bytes);
+/* The file system has no room for @bytes: evict as much.  False: that would be
+ * in vain, or there is nothing to evict.  [blocks] */
+bool kr_store_make_room(struct kr_store *s, uint64_t bytes);
 
 /* Delete the files of READY @e that nobody pins, and the entry.  The lock is
  * released while the disk works.  KR_E_IO: @e is READY as before.  [locked] */

@@ -13,7 +13,7 @@ enum kr_err kr_store_meta_put(struct kr_store *s, const struct kr_digest *d,
 		return KR_E_TOOBIG;
 	kr_store_path_meta(path, d);
 	err = kr_store_replace_file(s, path, buf, len);
-	if (err == KR_E_NOSPC && kr_store_make_room(s, len) > 0)
+	if (err == KR_E_NOSPC && kr_store_make_room(s, len))
 		err = kr_store_replace_file(s, path, buf, len);
 	if (err == KR_E_NOSPC)
 		kr_store_log_nospc(s, "metainfo", len, false);

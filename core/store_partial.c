@@ -225,7 +225,7 @@ static enum kr_err create_files(struct kr_store_partial *p)
 
 	for (int i = 0; err == KR_E_NOSPC && i < KR_STORE_NOSPC_TRIES; i++) {
 		(void)delete_files(p->store, &p->entry->digest);
-		if (i > 0 && kr_store_make_room(p->store, p->size_bytes) == 0)
+		if (i > 0 && !kr_store_make_room(p->store, p->size_bytes))
 			break;
 		err = with_files(p, O_CREAT | O_EXCL, begin);
 	}

@@ -421,14 +421,21 @@ const void *kr_store_upload_state(const struct kr_store_upload *u,
 enum kr_err kr_store_upload_reserve(struct kr_store_upload *u,
 				    uint64_t more_bytes)
 {
+	struct kr_store *s = u->store;
 	const enum kr_err err =
-		kr_store_take(u->store, KR_STORE_UPLOAD, more_bytes, "upload");
+		kr_store_take(s, KR_STORE_UPLOAD, more_bytes, "upload");
 
 	if (err != KR_OK)
 		return err;
-	pthread_mutex_lock(&u->store->lock);
+	if (kr_store_free_bytes(s) < more_bytes &&
+	    !kr_store_make_room(s, more_bytes)) {
+		kr_store_give(s, KR_STORE_UPLOAD, more_bytes);
+		kr_store_log_nospc(s, "upload", more_bytes, false);
+		return KR_E_NOSPC;
+	}
+	pthread_mutex_lock(&s->lock);
 	u->session->size_bytes += more_bytes;
-	pthread_mutex_unlock(&u->store->lock);
+	pthread_mutex_unlock(&s->lock);
 	return KR_OK;
 }
 
@@ -463,6 +470,8 @@ enum kr_err kr_store_upload_save(struct kr_store_upload *u, uint64_t size_bytes,
 	record_len = record_encode(record, size_bytes, state, len);
 	path_state(path, u->session->uuid);
 	err = kr_store_replace_file(u->store, path, record, record_len);
+	if (err == KR_E_NOSPC && kr_store_make_room(u->store, record_len))
+		err = kr_store_replace_file(u->store, path, record, record_len);
 	if (err == KR_E_NOSPC)
 		kr_store_log_nospc(u->store, "upload state", record_len, false);
 	if (err != KR_OK)

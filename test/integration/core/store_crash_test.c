@@ -633,6 +633,7 @@ static void save_on_full_disk(struct kr_store_upload *u)
 	size_t len;
 
 	assert_true(n < (ssize_t)sizeof(buf)); /* took the last page */
+	assert_int_equal(kr_store_upload_reserve(u, sizeof(buf)), KR_E_NOSPC);
 	assert_int_equal(
 		kr_store_upload_save(u, n > 0 ? (uint64_t)n : 0, "second", 6),
 		KR_E_NOSPC);
@@ -704,6 +705,18 @@ static void test_a_full_disk_refuses_and_corrupts_nothing(void **state)
 	kr_store_partial_close(p, false);
 	kr_store_usage(s, &use);
 	assert_int_equal(use.evicted_count, 2);
+	/* But not for what could not come even so. */
+	release_kept(s, 2);
+	assert_int_equal(kr_store_partial_open(s, &f->blobs[2].digest, 2 << 20,
+					       PIECE, &p),
+			 KR_E_NOSPC);
+	kr_store_usage(s, &use);
+	assert_int_equal(use.evicted_count, 2);
+	assert_int_equal(kr_store_upload_create(s, &u), KR_OK);
+	assert_int_equal(kr_store_upload_reserve(u, 190 * 1024), KR_OK);
+	kr_store_upload_close(u, false);
+	kr_store_usage(s, &use);
+	assert_int_equal(use.evicted_count, 3);
 	kr_store_close(s);
 	assert_int_equal(umount(f->dir), 0);
 }
