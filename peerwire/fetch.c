@@ -91,6 +91,7 @@ static struct kr_request *request_add(struct kr_node *n, struct kr_fetch *f,
 	kr_blocks_set(&f->asked, block);
 	n->inflight_bytes += r->len;
 	n->inflight_count++;
+	update_orphan(f);
 	return r;
 }
 

@@ -201,7 +201,7 @@ static bool starves(const struct kr_swarm *s)
 	return true;
 }
 
-static void ask_for_peers(struct kr_node *n, struct kr_swarm *s)
+static void ask_for_peers(struct kr_node *n, struct kr_swarm *s, bool starving)
 {
 	const struct kr_policy *p = &n->pol;
 	struct kr_act *a;
@@ -225,38 +225,79 @@ static void ask_for_peers(struct kr_node *n, struct kr_swarm *s)
 		s->peers_interval_ns = p->peers_interval_max_ns;
 	if (s->peers_interval_ns < p->peers_interval_ns)
 		s->peers_interval_ns = p->peers_interval_ns;
-	if (starves(s) && s->peers_interval_ns > p->peers_starving_ns)
+	if (starving && s->peers_interval_ns > p->peers_starving_ns)
 		s->peers_interval_ns = p->peers_starving_ns;
 	s->peers_asked_ns = n->now_ns;
 	s->peers_after_ns = n->now_ns + s->peers_interval_ns;
 }
 
+/* Has nobody had anything for us for a while?  Then those we know may be as
+ * cut off as we are, and more of them is no help. */
+static bool is_starving(const struct kr_node *n, struct kr_swarm *s)
+{
+	if (!starves(s))
+		s->fed_ns = n->now_ns;
+	return n->now_ns - s->fed_ns >= n->pol.peers_interval_ns;
+}
+
+/* Part with a neighbour that has nothing for us. */
+static void make_room(struct kr_node *n, struct kr_swarm *s)
+{
+	struct kr_stream *leaving = NULL;
+	uint32_t ties = 0;
+
+	kr_list_for_each (it, &s->streams) {
+		struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+		if (st->state == KR_STREAM_OPEN && kr_stream_wanted(st) == 0 &&
+		    kr_rand_below(&n->rand, ++ties) == 0)
+			leaving = st;
+	}
+	if (leaving == NULL)
+		return;
+	kr_neighbours_full(n, s, leaving->conn,
+			   n->now_ns + n->pol.dial_backoff_max_ns);
+	kr_stream_close(n, leaving);
+}
+
+static bool has_enough(const struct kr_node *n, const struct kr_swarm *s,
+		       const struct prospect *p, bool starving)
+{
+	const struct kr_policy *pol = &n->pol;
+
+	if (s->neighbour_count + p->pending >= pol->degree_max)
+		return true;
+	if (starving || s->neighbour_count + p->pending < pol->degree_target)
+		return false;
+	/* Enough, but of the right kind? */
+	return p->hint == NULL || !is_seed(p->hint) ||
+	       s->complete_count + p->pending_seeds >= pol->degree_complete_min;
+}
+
 void kr_neighbours_seek(struct kr_node *n, struct kr_swarm *s)
 {
-	const uint32_t target = (uint32_t)n->pol.degree_target;
+	const struct kr_policy *pol = &n->pol;
+	bool starving;
 
 	if (kr_picker_complete(&s->picker) || n->shutting_down)
 		return;
+	starving = is_starving(n, s);
+	if (s->neighbour_count >= pol->degree_target && !starving &&
+	    s->complete_count >= pol->degree_complete_min)
+		return;
 	for (;;) {
-		struct prospect p = { 0 };
+		const struct prospect p = look_around(n, s);
 
-		if (s->neighbour_count >= target &&
-		    s->complete_count >= n->pol.degree_complete_min)
-			return;
-		if (s->neighbour_count >= n->pol.degree_max)
-			return;
-		p = look_around(n, s);
-		if (s->neighbour_count + p.pending >= target &&
-		    (p.hint == NULL || !is_seed(p.hint) ||
-		     s->complete_count + p.pending_seeds >=
-			     n->pol.degree_complete_min))
-			return;
-		if (p.hint == NULL)
+		if (has_enough(n, s, &p, starving)) {
+			if (starving && p.pending == 0 && p.hint != NULL)
+				make_room(n, s);
 			break;
-		if (!try_hint(n, s, p.hint))
-			return;
+		}
+		if (p.hint == NULL || !try_hint(n, s, p.hint))
+			break;
 	}
-	ask_for_peers(n, s);
+	if (starving || s->neighbour_count < pol->degree_target)
+		ask_for_peers(n, s, starving);
 }
 
 void kr_neighbours_met(struct kr_node *n, struct kr_conn *c)

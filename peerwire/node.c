@@ -308,6 +308,7 @@ static void fill_swarm(struct kr_node *n, struct kr_swarm *s,
 	s->piece_count =
 		kr_metainfo_piece_count_for(o->size_bytes, o->piece_bytes);
 	s->peers_interval_ns = n->pol.peers_interval_ns / 2;
+	s->fed_ns = n->now_ns;
 	for (uint32_t i = 0; i < KR_NODE_READERS_MAX; i++)
 		s->readers[i] = UINT32_MAX;
 }

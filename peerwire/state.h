@@ -207,6 +207,7 @@ struct kr_swarm {
 	struct kr_hint *hints; /* hints_max of them, once there are any */
 	uint32_t hint_count;
 	uint64_t peers_asked_ns, peers_after_ns, peers_interval_ns;
+	uint64_t fed_ns; /* a neighbour had something for us */
 
 	uint64_t bytes_from[KR_PEER_ROLE_COUNT];
 };
