@@ -40,7 +40,7 @@ struct kr_tracker_service_opts {
 	uint64_t interval_ns;         /* peers announce this often; 0: 30 s */
 	uint64_t ttl_ns;              /* 0: 4 intervals */
 	uint64_t check_interval_ns;   /* of origins; 0: 3 s */
-	uint64_t upstream_timeout_ns; /* one question to one origin; 0: 5 s */
+	uint64_t upstream_timeout_ns; /* one question to one origin; 0: 2 s */
 	size_t cache_bytes;           /* of metainfos; 0: 64 MiB */
 	uint32_t blobs_max, peers_max, members_max; /* see tracker.h */
 };
