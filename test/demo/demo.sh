@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# test/demo/demo.sh KRAKEN - an image through the whole system, to be watched.
+#
+#	image -> docker push -> proxy -> origins -> swarm -> agent one, agent
+#	two -> docker pull -> docker run
+#
+# Starts `kraken dev` and a dockerd of its own in a temporary directory, and
+# removes all of it at the end, also after Ctrl-C.  Where no Docker engine can
+# be started, skopeo pushes and pulls.  Any step that fails ends it, status 1.
+#
+#	DEMO_LAYER_MIB=512     size of the layer that does not compress
+#	DEMO_CLIENT=docker     or skopeo; default: docker where it starts
+#	DEMO_PORT_OFFSET=0     added to every port of the cluster
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/image.sh"
+. "$here/engine.sh"
+. "$here/figures.sh"
+
+kraken=$(realpath "${1:?usage: demo.sh KRAKEN}")
+layer_mib=${DEMO_LAYER_MIB:-512}
+offset=${DEMO_PORT_OFFSET:-0}
+proxy=127.0.0.1:$((15000 + offset))
+name=demo/hello
+tag=v1
+dir=""
+dev_pid=""
+
+agent_registry() { echo "127.0.0.1:$((15000 + $1 * 1000 + offset))"; }
+agent_server() { echo "127.0.0.1:$((15002 + $1 * 1000 + offset))"; }
+
+say() { printf '\n== %s\n' "$*"; }
+
+fail() {
+	printf 'demo: %s\n' "$*" >&2
+	exit 1
+}
+
+# Whatever ends us, nothing stays: processes, mounts, files.
+clean_up() {
+	local status=$?
+	trap - EXIT INT TERM
+	stop_watch
+	stop_engine
+	if [ -n "$dev_pid" ]; then
+		kill -TERM "$dev_pid" 2>/dev/null || true
+		wait "$dev_pid" 2>/dev/null || true
+	fi
+	[ -z "$dir" ] || rm -rf "$dir"
+	[ $status -eq 0 ] || echo "demo: FAILED" >&2
+	exit $status
+}
+
+start_cluster() {
+	say "start a cluster on loopback: kraken dev --agents 3"
+	setpriv --pdeathsig TERM "$kraken" dev --dir "$dir/dev" --agents 3 \
+		--base-port-offset "$offset" >"$dir/dev.out" 2>&1 &
+	dev_pid=$!
+	local deadline=$((SECONDS + 40))
+	until grep -q '^kraken dev: ready$' "$dir/dev.out"; do
+		if ! kill -0 "$dev_pid" 2>/dev/null ||
+			[ $SECONDS -ge $deadline ]; then
+			cat "$dir/dev.out" >&2
+			fail "the cluster did not start"
+		fi
+		sleep 0.1
+	done
+	cat "$dir/dev.out"
+}
+
+# As docker stores it, which is what its push compressed: the digest and size
+# of the largest layer of the image at the proxy.
+find_big_layer() {
+	local manifest
+	manifest=$(curl -fsS --noproxy '*' --max-time 20 \
+		-H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
+		-H 'Accept: application/vnd.oci.image.manifest.v1+json' \
+		"http://$proxy/v2/$name/manifests/$tag") ||
+		fail "the proxy does not have the manifest"
+	big_digest=$(jq -r '.layers | max_by(.size) | .digest' <<<"$manifest")
+	big_bytes=$(jq -r '.layers | max_by(.size) | .size' <<<"$manifest")
+}
+
+# pull_through NUMBER: with docker or skopeo, watched
+pull_through() {
+	local number=$1
+	say "pull through agent $number ($(agent_registry "$number"))"
+	before "$(agent_server "$number")"
+	start_watch "$(agent_server "$number")"
+	image_pull "$(agent_registry "$number")/$name:$tag" ||
+		fail "the pull through agent $number failed"
+	stop_watch
+	after "$(agent_server "$number")" "agent $number"
+}
+
+# The engine alone: no client that unpacks and stores.
+fetch_through() {
+	local number=$1 url hash
+	url=http://$(agent_registry "$number")/v2/$name/blobs/$big_digest
+	say "fetch the big layer through agent $number with curl, twice"
+	before "$(agent_server "$number")"
+	start_watch "$(agent_server "$number")"
+	hash=$(curl -fsS --noproxy '*' --max-time 300 "$url" \
+		-w '%{stderr}%{time_starttransfer}\n' 2>"$dir/first_byte" |
+		sha256sum) || fail "curl of the layer failed"
+	stop_watch
+	[ "sha256:${hash%% *}" = "$big_digest" ] ||
+		fail "the layer that agent $number sent is not what was pushed"
+	after "$(agent_server "$number")" "agent $number"
+	printf '  first byte after %s s; SHA-256 as pushed\n' \
+		"$(tail -n 1 "$dir/first_byte")"
+	timed_ns=$(date +%s%N)
+	curl -fsS --noproxy '*' --max-time 300 -o /dev/null "$url" ||
+		fail "curl of the cached layer failed"
+	timed_ns=$(($(date +%s%N) - timed_ns))
+	print_rate "again, from the agent's cache" "$big_bytes" $timed_ns
+}
+
+push_image() {
+	say "push $name:$tag to the proxy ($proxy)"
+	local before_ns
+	before_ns=$(date +%s%N)
+	image_push "$proxy/$name:$tag" || fail "the push failed"
+	before_ns=$(($(date +%s%N) - before_ns))
+	find_big_layer
+	print_rate "pushed, durable on two origins" "$big_bytes" $before_ns
+}
+
+main() {
+	trap clean_up EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	dir=$(mktemp -d "${TMPDIR:-/tmp}/kraken-demo-XXXXXX")
+	say "make an image: busybox, a greeting, $layer_mib MiB of noise"
+	make_image "$dir/image" "$proxy/$name:$tag" "$layer_mib" ||
+		fail "the image could not be made"
+	start_cluster
+	start_engine
+	push_image
+	image_forget "$proxy/$name:$tag"
+	pull_through 1
+	image_run "$(agent_registry 1)/$name:$tag"
+	image_forget "$(agent_registry 1)/$name:$tag"
+	pull_through 2
+	image_run "$(agent_registry 2)/$name:$tag"
+	image_forget "$(agent_registry 2)/$name:$tag"
+	fetch_through 3
+	summary
+	say "done; stopping everything"
+}
+
+main
