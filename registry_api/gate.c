@@ -212,7 +212,6 @@ static void take_head(struct kr_conn *c)
 {
 	struct kr_head head;
 
-	/* RFC 9112, 2.2: a lone empty line before a request is skipped. */
 	switch (kr_head_parse(c->in.ptr, c->in.len, c->seen_len, &head)) {
 	case KR_OK:
 		c->seen_len = 0;

@@ -127,7 +127,7 @@ enum kr_err kr_head_parse(const uint8_t *buf, size_t len, size_t seen_len,
 					seen_len < look ? seen_len : 0);
 	if (n == -2)
 		return look == KR_HEAD_BYTES_MAX ? KR_E_TOOBIG : KR_AGAIN;
-	if (n < 0)
+	if (n < 0 || method_len == 0)
 		return KR_E_PROTO;
 	if (ret->minor_version > 1)
 		ret->minor_version = 1; /* RFC 9110, 2.5 */

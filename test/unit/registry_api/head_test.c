@@ -83,6 +83,7 @@ static void test_ambiguous_heads_are_refused(void **state)
 		LINE "Host: other\r\n\r\n",
 		LINE "X : a\r\n\r\n",
 		"GET / HTTP/1.1\r\n\r\n",
+		" / HTTP/1.1\r\nHost: h\r\n\r\n",
 		"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
 		"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
 		"GET / HTTP/2.0\r\nHost: h\r\n\r\n",

@@ -1,0 +1,417 @@
+/*
+ * test/integration/registry_api/blob_test.c - blobs to clients: the hand-over
+ * of the socket to the role and back.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/addr.h"
+#include "registry_api/http.h"
+#include "test/support/fake_registry.h"
+#include "test/support/http_client.h"
+
+enum { BLOB_LEN = 3 << 20, CONNECTIONS = 200 };
+
+struct fixture {
+	struct fake_registry fake;
+	struct kr_http *http;
+	uint16_t port;
+	uint8_t *blob;
+	char path[256];  /* of the blob */
+	char empty[256]; /* of the empty blob */
+};
+
+static void blob_path(char *buf, size_t cap, const struct kr_digest *d)
+{
+	char text[KR_DIGEST_TEXT_MAX];
+
+	(void)snprintf(buf, cap, "/v2/a/b/blobs/%s", kr_digest_print(d, text));
+}
+
+static int setup(void **state)
+{
+	struct fixture *x = calloc(1, sizeof(*x));
+	struct kr_http_opts opts = { .role = "test",
+				     .pull = true,
+				     .connections_max = CONNECTIONS + 16 };
+	struct kr_digest d;
+
+	assert_non_null(x);
+	fake_registry_init(&x->fake);
+	x->blob = malloc(BLOB_LEN);
+	assert_non_null(x->blob);
+	for (size_t i = 0; i < BLOB_LEN; i++)
+		x->blob[i] = (uint8_t)(i * 31 + (i >> 11));
+	d = fake_registry_add_blob(&x->fake, x->blob, BLOB_LEN);
+	blob_path(x->path, sizeof(x->path), &d);
+	d = fake_registry_add_blob(&x->fake, "", 0);
+	blob_path(x->empty, sizeof(x->empty), &d);
+	opts.registry = &x->fake.registry;
+	assert_int_equal(kr_addr_parse("127.0.0.1:0", 11, &opts.listen), KR_OK);
+	assert_int_equal(kr_http_start(&opts, &x->http), KR_OK);
+	x->port = kr_http_addr(x->http).port;
+	*state = x;
+	return 0;
+}
+
+/* Whatever a test did: nothing may be left open. */
+static int teardown(void **state)
+{
+	struct fixture *x = *state;
+
+	kr_http_stop(x->http);
+	const bool settled = fake_registry_settle(&x->fake);
+	const unsigned open = fake_registry_open_blobs(&x->fake);
+	fake_registry_fini(&x->fake);
+	free(x->blob);
+	free(x);
+	return settled && open == 0 ? 0 : -1;
+}
+
+static void get(struct http_client *c, const char *path, const char *fields)
+{
+	assert_true(http_printf(c, "GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n", path,
+				fields));
+}
+
+static void expect_blob(struct fixture *x, struct http_client *c)
+{
+	struct http_reply r;
+
+	assert_true(http_read(c, &r, false));
+	assert_int_equal(r.status, 200);
+	assert_int_equal(r.len, BLOB_LEN);
+	assert_memory_equal(r.body, x->blob, BLOB_LEN);
+	http_reply_free(&r);
+}
+
+static void test_get_says_what_the_blob_is(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	assert_true(http_read(&c, &r, false));
+	assert_int_equal(r.status, 200);
+	assert_memory_equal(r.body, x->blob, BLOB_LEN);
+	assert_string_equal(http_field(&r, "Docker-Content-Digest"),
+			    strrchr(x->path, '/') + 1);
+	assert_string_equal(http_field(&r, "Content-Type"),
+			    "application/octet-stream");
+	assert_string_equal(http_field(&r, "Accept-Ranges"), "bytes");
+	assert_string_equal(http_field(&r, "Connection"), "keep-alive");
+	http_reply_free(&r);
+	http_close(&c);
+}
+
+static void test_a_connection_is_kept_after_the_hand_over(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	for (int i = 0; i < 5; i++) {
+		get(&c, x->path, "");
+		expect_blob(x, &c);
+	}
+	http_close(&c);
+}
+
+static void test_pipelined_requests_are_answered_in_order(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	http_open(&c, x->port);
+	assert_true(http_printf(&c,
+				"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
+				"GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n"
+				"HEAD %s HTTP/1.1\r\nHost: h\r\n\r\n"
+				"GET %s HTTP/1.1\r\nHost: h\r\n\r\n",
+				x->path, x->path, x->path));
+	expect_blob(x, &c);
+	assert_true(http_read(&c, &r, false));
+	assert_string_equal((char *)r.body, "{}");
+	http_reply_free(&r);
+	assert_true(http_read(&c, &r, true));
+	assert_int_equal(r.status, 200);
+	http_reply_free(&r);
+	expect_blob(x, &c);
+	http_close(&c);
+}
+
+static void test_head_never_opens_the_blob(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	http_open(&c, x->port);
+	assert_true(http_printf(&c, "HEAD %s HTTP/1.1\r\nHost: h\r\n\r\n",
+				x->path));
+	assert_true(http_read(&c, &r, true));
+	assert_int_equal(r.status, 200);
+	assert_int_equal(atoi(http_field(&r, "Content-Length")), BLOB_LEN);
+	http_reply_free(&r);
+	get(&c, "/v2/", "");
+	assert_true(http_read(&c, &r, false));
+	assert_string_equal((char *)r.body, "{}");
+	http_reply_free(&r);
+	http_close(&c);
+	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_OPEN), 0);
+}
+
+static void test_an_empty_blob_needs_no_hand_over(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	http_open(&c, x->port);
+	for (int i = 0; i < 3; i++) {
+		get(&c, x->empty, "");
+		assert_true(http_read(&c, &r, false));
+		assert_int_equal(r.status, 200);
+		assert_string_equal(http_field(&r, "Content-Length"), "0");
+		http_reply_free(&r);
+	}
+	http_close(&c);
+	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_SEND), 0);
+}
+
+static void expect_part(struct fixture *x, const char *fields, size_t offset,
+			size_t len)
+{
+	struct http_client c;
+	struct http_reply r;
+	char text[64];
+
+	http_open(&c, x->port);
+	get(&c, x->path, fields);
+	assert_true(http_read(&c, &r, false));
+	assert_int_equal(r.status, 206);
+	assert_int_equal(r.len, len);
+	assert_memory_equal(r.body, x->blob + offset, len);
+	(void)snprintf(text, sizeof(text), "bytes %zu-%zu/%d", offset,
+		       offset + len - 1, BLOB_LEN);
+	assert_string_equal(http_field(&r, "Content-Range"), text);
+	http_reply_free(&r);
+	http_close(&c);
+}
+
+static void test_ranges_are_served(void **state)
+{
+	struct fixture *x = *state;
+
+	expect_part(x, "Range: bytes=0-0\r\n", 0, 1);
+	expect_part(x, "Range: bytes=1000-1999\r\n", 1000, 1000);
+	expect_part(x, "Range: bytes=3000000-\r\n", 3000000,
+		    BLOB_LEN - 3000000);
+	expect_part(x, "Range: bytes=-5\r\n", BLOB_LEN - 5, 5);
+}
+
+static void test_if_range_must_name_the_blob(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	char fields[256];
+
+	(void)snprintf(fields, sizeof(fields),
+		       "Range: bytes=7-8\r\nIf-Range: \"%s\"\r\n",
+		       strrchr(x->path, '/') + 1);
+	expect_part(x, fields, 7, 2);
+	http_open(&c, x->port);
+	get(&c, x->path, "Range: bytes=7-8\r\nIf-Range: \"other\"\r\n");
+	expect_blob(x, &c);
+	http_close(&c);
+}
+
+static void test_several_ranges_get_the_whole(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "Range: bytes=0-1,5-6\r\n");
+	expect_blob(x, &c);
+	http_close(&c);
+}
+
+static void test_a_range_behind_the_end_is_416(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+	char text[64];
+
+	http_open(&c, x->port);
+	get(&c, x->path, "Range: bytes=9999999-\r\n");
+	assert_true(http_read(&c, &r, false));
+	assert_int_equal(r.status, 416);
+	(void)snprintf(text, sizeof(text), "bytes */%d", BLOB_LEN);
+	assert_string_equal(http_field(&r, "Content-Range"), text);
+	http_reply_free(&r);
+	get(&c, x->path, "");
+	expect_blob(x, &c); /* and the connection goes on */
+	http_close(&c);
+}
+
+static void test_an_unknown_blob_is_404(void **state)
+{
+	struct fixture *x = *state;
+	struct http_reply r;
+
+	http_once(x->port, &r, false,
+		  "GET /v2/a/blobs/sha256:"
+		  "0000000000000000000000000000000000000000000000000000000000"
+		  "000000 HTTP/1.1\r\nHost: h\r\n\r\n");
+	assert_int_equal(r.status, 404);
+	assert_string_equal((char *)r.body,
+			    "{\"errors\":[{\"code\":\"BLOB_UNKNOWN\","
+			    "\"message\":\"blob unknown to registry\"}]}\n");
+	http_reply_free(&r);
+}
+
+static void test_a_failure_mid_body_closes_the_connection(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	x->fake.send_break_at = 1 << 20;
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	assert_true(http_read_head(&c, &r));
+	assert_int_equal(r.status, 200);
+	while (http_fill(&c) > 0)
+		;
+	assert_int_equal(c.len, 1 << 20);
+	assert_memory_equal(c.buf, x->blob, 1 << 20);
+	http_close(&c);
+}
+
+static void test_a_client_that_leaves_is_cleaned_up(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	for (int i = 0; i < 3; i++) {
+		http_open(&c, x->port);
+		get(&c, x->path, "");
+		assert_true(http_read_head(&c, &r));
+		http_close(&c); /* with data unread: a reset */
+	}
+	x->fake.send_hold_at = 1000;
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	assert_true(http_read_head(&c, &r));
+	assert_int_equal(http_fill(&c), 1);
+	http_close(&c);
+	assert_true(fake_registry_settle(&x->fake));
+}
+
+static void test_a_slow_reader_gets_all(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	(void)usleep(300000);
+	expect_blob(x, &c);
+	get(&c, x->path, "");
+	expect_blob(x, &c);
+	http_close(&c);
+}
+
+static void test_two_hundred_connections_at_once(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client *c = calloc(CONNECTIONS, sizeof(*c));
+	struct http_reply r;
+
+	assert_non_null(c);
+	for (int i = 0; i < CONNECTIONS; i++)
+		http_open(&c[i], x->port);
+	for (int i = 0; i < CONNECTIONS; i++)
+		get(&c[i], x->path, "Range: bytes=100-50099\r\n");
+	for (int i = CONNECTIONS - 1; i >= 0; i--) {
+		assert_true(http_read(&c[i], &r, false));
+		assert_int_equal(r.status, 206);
+		assert_memory_equal(r.body, x->blob + 100, 50000);
+		http_reply_free(&r);
+		http_close(&c[i]);
+	}
+	free(c);
+}
+
+static void test_http_1_0_closes_behind_the_body(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	assert_true(http_printf(&c, "GET %s HTTP/1.0\r\n\r\n", x->path));
+	expect_blob(x, &c);
+	assert_true(http_is_over(&c));
+	http_close(&c);
+}
+
+/* Stopping while a body is on its way: the role is told, the client sees a
+ * broken body, nothing hangs (teardown stops the server). */
+static void test_stop_cancels_what_is_being_sent(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	x->fake.send_hold_at = 1000;
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	assert_true(http_read_head(&c, &r));
+	while (c.len < 1000)
+		assert_int_equal(http_fill(&c), 1);
+	kr_http_stop(x->http);
+	x->http = NULL;
+	assert_int_equal(x->fake.cancels, 1);
+	assert_int_equal(http_fill(&c), 0);
+	http_close(&c);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_get_says_what_the_blob_is),
+		TEST(test_a_connection_is_kept_after_the_hand_over),
+		TEST(test_pipelined_requests_are_answered_in_order),
+		TEST(test_head_never_opens_the_blob),
+		TEST(test_an_empty_blob_needs_no_hand_over),
+		TEST(test_ranges_are_served),
+		TEST(test_if_range_must_name_the_blob),
+		TEST(test_several_ranges_get_the_whole),
+		TEST(test_a_range_behind_the_end_is_416),
+		TEST(test_an_unknown_blob_is_404),
+		TEST(test_a_failure_mid_body_closes_the_connection),
+		TEST(test_a_client_that_leaves_is_cleaned_up),
+		TEST(test_a_slow_reader_gets_all),
+		TEST(test_two_hundred_connections_at_once),
+		TEST(test_http_1_0_closes_behind_the_body),
+		TEST(test_stop_cancels_what_is_being_sent),
+	};
+	return cmocka_run_group_tests_name("blob", tests, NULL, NULL);
+}

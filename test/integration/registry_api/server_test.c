@@ -1,0 +1,271 @@
+/*
+ * test/integration/registry_api/server_test.c - the server itself: limits,
+ * time, admin endpoints, start and stop.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/addr.h"
+#include "core/clock.h"
+#include "registry_api/http.h"
+#include "test/support/fake_registry.h"
+#include "test/support/http_client.h"
+
+static struct fake_registry fake;
+static struct kr_http *http;
+
+static uint16_t start(struct kr_http_opts opts)
+{
+	opts.role = "test";
+	assert_int_equal(kr_addr_parse("127.0.0.1:0", 11, &opts.listen), KR_OK);
+	assert_int_equal(kr_http_start(&opts, &http), KR_OK);
+	return kr_http_addr(http).port;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_registry_init(&fake);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	kr_http_stop(http);
+	http = NULL;
+	fake_registry_fini(&fake);
+	return 0;
+}
+
+static void get(struct http_client *c, const char *path)
+{
+	assert_true(http_printf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path));
+}
+
+static void expect(struct http_client *c, int status, const char *body)
+{
+	struct http_reply r;
+
+	assert_true(http_read(c, &r, false));
+	assert_int_equal(r.status, status);
+	if (body != NULL)
+		assert_string_equal((char *)r.body, body);
+	http_reply_free(&r);
+}
+
+static void test_admin_endpoints_need_no_role(void **state)
+{
+	const uint16_t port = start((struct kr_http_opts){ .registry = NULL });
+	struct http_client c;
+	struct http_reply r;
+	(void)state;
+
+	http_open(&c, port);
+	get(&c, "/health");
+	expect(&c, 200, "OK\n");
+	get(&c, "/readiness");
+	expect(&c, 200, "OK\n");
+	get(&c, "/metrics");
+	assert_true(http_read(&c, &r, false));
+	assert_int_equal(r.status, 200);
+	assert_non_null(strstr((char *)r.body,
+			       "kraken_http_connections{role=\"test\"} 1\n"));
+	http_reply_free(&r);
+	get(&c, "/v2/");
+	expect(&c, 404, NULL);
+	http_close(&c);
+}
+
+static void test_readiness_says_why_not(void **state)
+{
+	const uint16_t port =
+		start((struct kr_http_opts){ .registry = &fake.registry });
+	struct http_client c;
+	(void)state;
+
+	http_open(&c, port);
+	get(&c, "/readiness");
+	expect(&c, 200, "OK\n");
+	fake.fail[KR_REG_READY] = KR_E_UNAVAILABLE;
+	fake.fail_text = "no tracker answers";
+	get(&c, "/readiness");
+	expect(&c, 503, "no tracker answers\n");
+	fake.fail_text = NULL;
+	get(&c, "/readiness");
+	expect(&c, 503, "service cannot answer now\n");
+	get(&c, "/health");
+	expect(&c, 200, "OK\n");
+	http_close(&c);
+}
+
+static void test_an_address_in_use_is_said(void **state)
+{
+	struct kr_http_opts opts = { .role = "test" };
+	struct kr_http *second = NULL;
+	(void)state;
+
+	(void)start((struct kr_http_opts){ .registry = NULL });
+	opts.listen = kr_http_addr(http);
+	assert_int_equal(kr_http_start(&opts, &second), KR_E_EXISTS);
+	assert_null(second);
+}
+
+static void test_connections_beyond_the_limit_are_turned_away(void **state)
+{
+	const uint16_t port =
+		start((struct kr_http_opts){ .connections_max = 3 });
+	struct http_client c[3], d;
+	struct http_reply r;
+	(void)state;
+
+	for (int i = 0; i < 3; i++) {
+		http_open(&c[i], port);
+		get(&c[i], "/health");
+		expect(&c[i], 200, "OK\n");
+	}
+	http_open(&d, port);
+	get(&d, "/health");
+	assert_true(http_read_head(&d, &r));
+	assert_int_equal(r.status, 503);
+	assert_true(http_is_over(&d));
+	http_close(&d);
+	http_close(&c[0]);
+	for (int i = 0; i < 100; i++) { /* until the place is free */
+		http_open(&d, port);
+		get(&d, "/health");
+		assert_true(http_read_head(&d, &r));
+		http_close(&d);
+		if (r.status == 200)
+			break;
+		(void)usleep(10000);
+	}
+	assert_int_equal(r.status, 200);
+	http_close(&c[1]);
+	http_close(&c[2]);
+}
+
+/* Neither silence nor a byte now and then keeps a connection. */
+static void test_a_client_must_send_its_request_in_time(void **state)
+{
+	const uint16_t port =
+		start((struct kr_http_opts){ .idle_timeout_ns = 300000000 });
+	struct http_client silent, slow;
+	(void)state;
+
+	const uint64_t begun = kr_clock_mono_ns();
+	http_open(&silent, port);
+	http_open(&slow, port);
+	for (int i = 0; i < 40 && http_write(&slow, "G", 1); i++)
+		(void)usleep(50000);
+	assert_true(http_is_over(&silent));
+	assert_true(http_is_over(&slow));
+	assert_in_range(kr_clock_mono_ns() - begun, 300000000, 4000000000);
+	http_close(&silent);
+	http_close(&slow);
+}
+
+/* A role may take longer than any client may. */
+static void test_the_role_may_take_its_time(void **state)
+{
+	const uint16_t port =
+		start((struct kr_http_opts){ .idle_timeout_ns = 200000000,
+					     .pull = true,
+					     .registry = &fake.registry });
+	struct http_client c;
+	(void)state;
+
+	fake.delay_ms[KR_REG_TAG_GET] = 1200;
+	http_open(&c, port);
+	get(&c, "/v2/a/manifests/x");
+	expect(&c, 404, NULL);
+	http_close(&c);
+}
+
+static void test_an_endless_head_is_431(void **state)
+{
+	const uint16_t port = start((struct kr_http_opts){ .registry = NULL });
+	struct http_client c;
+	struct http_reply r;
+	char line[1024];
+	(void)state;
+
+	memset(line, 'a', sizeof(line));
+	line[0] = 'X';
+	line[500] = ':';
+	memcpy(line + sizeof(line) - 2, "\r\n", 2);
+	http_open(&c, port);
+	assert_true(http_printf(&c, "GET / HTTP/1.1\r\nHost: h\r\n"));
+	for (int i = 0; i < 40; i++)
+		if (!http_write(&c, line, sizeof(line)))
+			break;
+	assert_true(http_read_head(&c, &r));
+	assert_int_equal(r.status, 431);
+	assert_true(http_is_over(&c));
+	http_close(&c);
+}
+
+static void test_stop_waits_for_the_role(void **state)
+{
+	const uint16_t port = start((struct kr_http_opts){
+		.pull = true, .registry = &fake.registry });
+	struct http_client idle, busy;
+	(void)state;
+
+	fake.delay_ms[KR_REG_TAG_GET] = 500;
+	http_open(&idle, port);
+	http_open(&busy, port);
+	get(&busy, "/v2/a/manifests/x");
+	while (fake_registry_calls(&fake, KR_REG_TAG_GET) == 0)
+		(void)usleep(1000);
+	kr_http_stop(http);
+	http = NULL;
+	assert_true(http_is_over(&idle));
+	expect(&busy, 404, NULL); /* the answer still went out */
+	assert_true(http_is_over(&busy));
+	http_close(&idle);
+	http_close(&busy);
+}
+
+static void test_a_body_that_nobody_needs_is_swallowed(void **state)
+{
+	const uint16_t port = start((struct kr_http_opts){ .registry = NULL });
+	struct http_client c;
+	(void)state;
+
+	http_open(&c, port);
+	assert_true(http_printf(&c, "GET /health HTTP/1.1\r\nHost: h\r\n"
+				    "Content-Length: 30\r\n\r\n"
+				    "GET /metrics HTTP/1.1\r\nHost: h"));
+	expect(&c, 200, "OK\n");
+	get(&c, "/health");
+	expect(&c, 200, "OK\n"); /* not the metrics */
+	http_close(&c);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_admin_endpoints_need_no_role),
+		TEST(test_readiness_says_why_not),
+		TEST(test_an_address_in_use_is_said),
+		TEST(test_connections_beyond_the_limit_are_turned_away),
+		TEST(test_a_client_must_send_its_request_in_time),
+		TEST(test_the_role_may_take_its_time),
+		TEST(test_an_endless_head_is_431),
+		TEST(test_stop_waits_for_the_role),
+		TEST(test_a_body_that_nobody_needs_is_swallowed),
+	};
+	return cmocka_run_group_tests_name("server", tests, NULL, NULL);
+}
