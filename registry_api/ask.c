@@ -37,7 +37,7 @@ void kr_ask_queue_init(struct kr_ask_queue *q, h2o_multithread_queue_t *mq,
 
 void kr_ask_queue_fini(struct kr_ask_queue *q)
 {
-	kr_assert(kr_list_empty(&q->flying));
+	kr_assert(kr_ask_queue_is_idle(q));
 	h2o_multithread_unregister_receiver(q->receiver.queue, &q->receiver);
 }
 
@@ -86,9 +86,28 @@ void kr_ask_cancel_all(struct kr_ask_queue *q)
 	}
 }
 
+/* Between the two counts @message may be gone, and with it what holds it. */
+static void send_message(struct kr_ask_queue *q,
+			 h2o_multithread_message_t *message)
+{
+	atomic_fetch_add(&q->senders, 1);
+	h2o_multithread_send_message(&q->receiver, message);
+	atomic_fetch_sub(&q->senders, 1);
+}
+
 void kr_reg_done(struct kr_reg_call *call)
 {
 	struct kr_ask *ask = call->http;
 
-	h2o_multithread_send_message(&ask->queue->receiver, &ask->message);
+	send_message(ask->queue, &ask->message);
+}
+
+void kr_ask_queue_wake(struct kr_ask_queue *q)
+{
+	send_message(q, NULL);
+}
+
+bool kr_ask_queue_is_idle(const struct kr_ask_queue *q)
+{
+	return kr_list_empty(&q->flying) && atomic_load(&q->senders) == 0;
 }

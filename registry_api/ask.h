@@ -11,6 +11,7 @@
 #ifndef KR_REGISTRY_API_ASK_H
 #define KR_REGISTRY_API_ASK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "core/list.h"
@@ -24,6 +25,10 @@ struct kr_ask_queue {
 	h2o_multithread_receiver_t receiver;
 	const struct kr_registry *registry; /* borrowed */
 	struct kr_list flying;
+	/* Threads inside kr_reg_done or kr_ask_queue_wake.  The message may be
+	 * seen before its sender is back from h2o, so the queue outlives
+	 * nobody while this is not 0. */
+	atomic_uint senders;
 };
 
 struct kr_ask { /* embedded by its owner; zero it before first use */
@@ -39,6 +44,12 @@ struct kr_ask { /* embedded by its owner; zero it before first use */
 void kr_ask_queue_init(struct kr_ask_queue *q, h2o_multithread_queue_t *mq,
 		       const struct kr_registry *registry);
 void kr_ask_queue_fini(struct kr_ask_queue *q); /* nothing is flying */
+
+/* From any thread: let the HTTP thread have a turn. */
+void kr_ask_queue_wake(struct kr_ask_queue *q);
+
+/* Nothing is flying and no thread is sending: fini is allowed. */
+bool kr_ask_queue_is_idle(const struct kr_ask_queue *q);
 
 /* Empty the call for operation @op; the caller fills the rest in. */
 struct kr_reg_call *kr_ask_prepare(struct kr_ask *ask, enum kr_reg_op op);

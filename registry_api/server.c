@@ -210,7 +210,7 @@ static void push_out(struct kr_http *h, uint64_t now_ns)
 static bool is_empty(const struct kr_http *h)
 {
 	return h->stop_begun_ns != 0 && kr_list_empty(&h->conns) &&
-	       kr_list_empty(&h->asks.flying) && kr_list_empty(&h->lingers);
+	       kr_ask_queue_is_idle(&h->asks) && kr_list_empty(&h->lingers);
 }
 
 /* ---- the thread ----*/
@@ -390,7 +390,7 @@ void kr_http_stop(struct kr_http *h)
 	if (h == NULL)
 		return;
 	atomic_store(&h->stop, true);
-	h2o_multithread_send_message(&h->asks.receiver, NULL);
+	kr_ask_queue_wake(&h->asks);
 	(void)pthread_join(h->thread, NULL);
 	free(h);
 }

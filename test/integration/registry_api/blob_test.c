@@ -314,6 +314,7 @@ static void test_a_client_that_leaves_is_cleaned_up(void **state)
 		assert_true(http_read_head(&c, &r));
 		http_close(&c); /* with data unread: a reset */
 	}
+	assert_true(fake_registry_settle(&x->fake));
 	x->fake.send_hold_at = 1000;
 	http_open(&c, x->port);
 	get(&c, x->path, "");
