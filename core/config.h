@@ -59,17 +59,18 @@ enum {
 	KR_CONFIG_HOST_MAX = 256,     /* bytes of a host name, with the NUL */
 };
 
-enum kr_config_type {                          /* the field in the struct */
-		      KR_CONFIG_TYPE_BOOL,     /* bool */
-		      KR_CONFIG_TYPE_U64,      /* uint64_t */
-		      KR_CONFIG_TYPE_BYTES,    /* uint64_t */
-		      KR_CONFIG_TYPE_DURATION, /* uint64_t, nanoseconds */
-		      KR_CONFIG_TYPE_STRING,   /* char *, owned, never NULL */
-		      KR_CONFIG_TYPE_ADDRESS, /* char *, owned; "" where that is the default */
-		      KR_CONFIG_TYPE_ENUM,    /* uint32_t, index into names */
-		      KR_CONFIG_TYPE_STRINGS, /* struct kr_config_strings */
-		      KR_CONFIG_TYPE_OBJECTS, /* struct kr_config_objects */
-		      KR_CONFIG_TYPE_COUNT
+/* What a value is, and the type of its field in the struct. */
+enum kr_config_type {
+	KR_CONFIG_TYPE_BOOL,     /* bool */
+	KR_CONFIG_TYPE_U64,      /* uint64_t */
+	KR_CONFIG_TYPE_BYTES,    /* uint64_t */
+	KR_CONFIG_TYPE_DURATION, /* uint64_t, nanoseconds */
+	KR_CONFIG_TYPE_STRING,   /* char *, owned, never NULL */
+	KR_CONFIG_TYPE_ADDRESS,  /* char *, owned; "" if that is the default */
+	KR_CONFIG_TYPE_ENUM,     /* uint32_t, index into names */
+	KR_CONFIG_TYPE_STRINGS,  /* struct kr_config_strings */
+	KR_CONFIG_TYPE_OBJECTS,  /* struct kr_config_objects */
+	KR_CONFIG_TYPE_COUNT
 };
 
 struct kr_config_strings {
