@@ -1,5 +1,7 @@
 #define _GNU_SOURCE
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "registry_api/handlers.h"
 #include "registry_api/reply.h"
@@ -66,9 +68,36 @@ struct kr_reg_call *kr_req_call(struct kr_conn *c, enum kr_reg_op op)
 	return call;
 }
 
+/* Something came while the role works: the next request, which waits, or the
+ * end of the client, who then needs no answer. */
+static void on_early_read(h2o_socket_t *sock, const char *err)
+{
+	struct kr_conn *c = sock->on_close.data;
+	char byte;
+	const ssize_t n =
+		recv(kr_conn_fd(c), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	(void)err;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	h2o_socket_read_stop(sock);
+	if (n <= 0)
+		kr_ask_cancel(&c->ask);
+}
+
+static void on_answer(struct kr_ask *ask)
+{
+	struct kr_conn *c = ask->owner;
+
+	h2o_socket_read_stop(c->sock);
+	c->answer(ask);
+}
+
 void kr_req_ask(struct kr_conn *c, kr_ask_done_fn *done)
 {
-	kr_ask_start(&c->srv->asks, &c->ask, c, done);
+	c->answer = done;
+	kr_ask_start(&c->srv->asks, &c->ask, c, on_answer);
+	h2o_socket_read_start(c->sock, on_early_read);
 }
 
 /* Is the endpoint switched on for this role? */

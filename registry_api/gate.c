@@ -136,6 +136,26 @@ static void take_body(struct kr_conn *c)
 		take_length_body(c);
 }
 
+/* Chunks do not say how many bytes will come. */
+static bool reserve_body(struct kr_conn *c)
+{
+	const uint64_t bytes =
+		c->framing == KR_BODY_LENGTH ? c->body_left : c->body_max;
+
+	if (bytes > KR_BODIES_BYTES_MAX - c->srv->body_bytes)
+		return false;
+	c->srv->body_bytes += bytes;
+	c->body_reserved = bytes;
+	return true;
+}
+
+void kr_gate_free_body(struct kr_conn *c)
+{
+	c->srv->body_bytes -= c->body_reserved;
+	c->body_reserved = 0;
+	kr_buf_fini(&c->body);
+}
+
 static void begin_body(struct kr_conn *c, const struct kr_head *head)
 {
 	const bool manifest =
@@ -146,6 +166,10 @@ static void begin_body(struct kr_conn *c, const struct kr_head *head)
 		manifest ? c->srv->opts.manifest_bytes_max : KR_SMALL_BODY_MAX;
 	if (c->body_left > c->body_max) {
 		refuse(c, KR_OCI_TOO_LARGE, NULL);
+		return;
+	}
+	if (!reserve_body(c)) {
+		refuse(c, KR_OCI_UNAVAILABLE, "too many request bodies");
 		return;
 	}
 	if (c->wants_continue && c->in.len == 0 && !kr_gate_continue(c)) {
@@ -288,7 +312,7 @@ static void on_request_gone(void *chunk)
 
 	c->req = NULL;
 	kr_blob_end(c);
-	kr_buf_fini(&c->body);
+	kr_gate_free_body(c);
 	if (c->linger)
 		kr_linger_start(c->srv, kr_conn_fd(c));
 	h2o_timeout_link(c->srv->ctx.loop, &c->srv->ctx.zero_timeout, &c->next);

@@ -128,7 +128,7 @@ static void on_head_sent(h2o_generator_t *generator, h2o_req_t *req)
 	call->offset = g->range.offset;
 	call->length = g->range.length;
 	call->fd = kr_conn_fd(c);
-	kr_req_ask(c, on_sent);
+	kr_ask_start(&c->srv->asks, &c->ask, c, on_sent);
 }
 
 static void start_body(struct kr_conn *c, uint64_t size)

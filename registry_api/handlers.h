@@ -43,6 +43,9 @@ struct kr_bytes kr_req_header(const struct kr_conn *c, const char *name);
 
 /* Empty the connection's call for @op, with the repository filled in. */
 struct kr_reg_call *kr_req_call(struct kr_conn *c, enum kr_reg_op op);
+
+/* Lend that call to the role, and watch the client meanwhile: when it leaves,
+ * the call is canceled.  Not for a call that lends the socket. */
 void kr_req_ask(struct kr_conn *c, kr_ask_done_fn *done);
 
 #endif

@@ -69,7 +69,7 @@ static void on_close(void *data)
 	kr_list_del(&c->link);
 	kr_buf_fini(&c->in);
 	kr_buf_fini(&c->head);
-	kr_buf_fini(&c->body);
+	kr_gate_free_body(c);
 	c->srv->conn_count--;
 	kr_metric_sub(c->srv->connections, 1);
 	free(c);

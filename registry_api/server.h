@@ -37,7 +37,8 @@
 #include "registry_api/phr.h"
 
 enum {
-	KR_SMALL_BODY_MAX = 65536, /* of requests that need no body */
+	KR_SMALL_BODY_MAX = 65536,      /* of requests that need no body */
+	KR_BODIES_BYTES_MAX = 64 << 20, /* small bodies of all connections */
 	KR_LINGER_COUNT_MAX = 64,
 	KR_LINGER_BYTES_MAX = 16 << 20,
 };
@@ -65,6 +66,7 @@ struct kr_http {
 
 	struct kr_list conns; /* kr_conn, oldest change first */
 	uint32_t conn_count;
+	uint64_t body_bytes; /* announced or at most, of small bodies */
 	struct kr_list lingers;
 	uint32_t linger_count;
 	uint64_t accept_paused_until_ns; /* out of descriptors; 0: not */
@@ -104,7 +106,8 @@ struct kr_conn {
 	uint64_t body_left; /* BODY, KR_BODY_LENGTH */
 	uint64_t body_max;
 	struct phr_chunked_decoder decoder;
-	struct kr_buf body; /* BODY: decoded */
+	struct kr_buf body;     /* BODY: decoded */
+	uint64_t body_reserved; /* of srv->body_bytes */
 	struct kr_received received;
 	bool wants_continue;
 	bool refused; /* before its body was read; the answer closes */
@@ -116,6 +119,7 @@ struct kr_conn {
 	struct kr_blob_get *get;
 	bool linger; /* after the answer: swallow what the client still sends */
 	struct kr_ask ask;
+	kr_ask_done_fn *answer; /* kr_req_ask: what goes on afterwards */
 };
 
 /* ---- gate.c ----*/
@@ -133,6 +137,9 @@ void kr_gate_request_begun(struct kr_conn *c, h2o_req_t *req);
 /* Close a connection that h2o reads a head on (all states but ANSWER).  @c is
  * freed. */
 void kr_gate_drop(struct kr_conn *c);
+
+/* Free the small body of @c, if it has one. */
+void kr_gate_free_body(struct kr_conn *c);
 
 /* Answer 100 (Continue).  False: the client is gone. */
 bool kr_gate_continue(struct kr_conn *c);

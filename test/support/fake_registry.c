@@ -405,8 +405,11 @@ static enum kr_err work(struct fake_registry *f, struct kr_reg_call *call)
 {
 	enum kr_err err;
 
-	if (f->delay_ms[call->op] > 0)
-		(void)usleep(f->delay_ms[call->op] * 1000);
+	for (unsigned ms = 0; ms < f->delay_ms[call->op]; ms += 5) {
+		if (is_canceled(call))
+			return KR_E_CANCELED;
+		(void)usleep(5000);
+	}
 	if (f->fail[call->op] != KR_OK) {
 		if (f->fail_text != NULL)
 			(void)snprintf(call->text, sizeof(call->text), "%s",
@@ -536,6 +539,14 @@ unsigned fake_registry_calls(struct fake_registry *f, enum kr_reg_op op)
 {
 	pthread_mutex_lock(&f->lock);
 	const unsigned n = f->calls[op];
+	pthread_mutex_unlock(&f->lock);
+	return n;
+}
+
+unsigned fake_registry_cancels(struct fake_registry *f)
+{
+	pthread_mutex_lock(&f->lock);
+	const unsigned n = f->cancels;
 	pthread_mutex_unlock(&f->lock);
 	return n;
 }

@@ -63,6 +63,7 @@ void fake_registry_add_tag(struct fake_registry *f, const char *repo,
 			   const char *tag, const struct kr_digest *d);
 bool fake_registry_has(struct fake_registry *f, const struct kr_digest *d);
 unsigned fake_registry_calls(struct fake_registry *f, enum kr_reg_op op);
+unsigned fake_registry_cancels(struct fake_registry *f);
 unsigned fake_registry_open_blobs(struct fake_registry *f);
 unsigned fake_registry_live_uploads(struct fake_registry *f);
 

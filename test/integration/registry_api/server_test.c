@@ -214,6 +214,84 @@ static void test_an_endless_head_is_431(void **state)
 	http_close(&c);
 }
 
+static void test_a_client_that_leaves_early_cancels_the_call(void **state)
+{
+	const uint16_t port = start((struct kr_http_opts){
+		.pull = true, .registry = &fake.registry });
+	const uint64_t begun = kr_clock_mono_ns();
+	struct http_client c;
+	(void)state;
+
+	fake.delay_ms[KR_REG_TAG_GET] = 60000;
+	http_open(&c, port);
+	get(&c, "/v2/a/manifests/x");
+	while (fake_registry_calls(&fake, KR_REG_TAG_GET) == 0)
+		(void)usleep(1000);
+	assert_int_equal(fake_registry_cancels(&fake), 0);
+	http_close(&c);
+	assert_true(fake_registry_settle(&fake));
+	assert_int_equal(fake_registry_cancels(&fake), 1);
+	assert_in_range(kr_clock_mono_ns() - begun, 0, 5000000000);
+}
+
+static void test_a_request_sent_early_waits_its_turn(void **state)
+{
+	const uint16_t port = start((struct kr_http_opts){
+		.pull = true, .registry = &fake.registry });
+	struct http_client c;
+	(void)state;
+
+	fake.delay_ms[KR_REG_TAG_GET] = 200;
+	http_open(&c, port);
+	get(&c, "/v2/a/manifests/x");
+	while (fake_registry_calls(&fake, KR_REG_TAG_GET) == 0)
+		(void)usleep(1000);
+	get(&c, "/health");
+	expect(&c, 404, NULL);
+	expect(&c, 200, "OK\n");
+	assert_int_equal(fake_registry_cancels(&fake), 0);
+	http_close(&c);
+}
+
+static void test_small_bodies_have_a_common_budget(void **state)
+{
+	enum { MANIFEST = 20 << 20 };
+	const uint16_t port =
+		start((struct kr_http_opts){ .push = true,
+					     .manifest_bytes_max = MANIFEST,
+					     .registry = &fake.registry });
+	struct http_client c[4];
+	struct http_reply r;
+	(void)state;
+
+	for (int i = 0; i < 4; i++) {
+		http_open(&c[i], port);
+		assert_true(http_printf(&c[i],
+					"PUT /v2/a/manifests/x HTTP/1.1\r\n"
+					"Host: h\r\nContent-Length: %d\r\n"
+					"Expect: 100-continue\r\n\r\n",
+					MANIFEST));
+		assert_true(http_read_head(&c[i], &r));
+		assert_int_equal(r.status, i < 3 ? 100 : 503);
+	}
+	for (int i = 0; i < 4; i++)
+		http_close(&c[i]);
+	for (int i = 0; i < 100; i++) { /* until they are noticed */
+		http_open(&c[0], port);
+		assert_true(http_printf(&c[0],
+					"PUT /v2/a/manifests/x HTTP/1.1\r\n"
+					"Host: h\r\nContent-Length: %d\r\n"
+					"Expect: 100-continue\r\n\r\n",
+					MANIFEST));
+		assert_true(http_read_head(&c[0], &r));
+		http_close(&c[0]);
+		if (r.status == 100)
+			break;
+		(void)usleep(10000);
+	}
+	assert_int_equal(r.status, 100);
+}
+
 static void test_stop_waits_for_the_role(void **state)
 {
 	const uint16_t port = start((struct kr_http_opts){
@@ -230,7 +308,7 @@ static void test_stop_waits_for_the_role(void **state)
 	kr_http_stop(http);
 	http = NULL;
 	assert_true(http_is_over(&idle));
-	expect(&busy, 404, NULL); /* the answer still went out */
+	expect(&busy, 503, NULL); /* canceled, and told so */
 	assert_true(http_is_over(&busy));
 	http_close(&idle);
 	http_close(&busy);
@@ -264,6 +342,9 @@ int main(void)
 		TEST(test_a_client_must_send_its_request_in_time),
 		TEST(test_the_role_may_take_its_time),
 		TEST(test_an_endless_head_is_431),
+		TEST(test_a_client_that_leaves_early_cancels_the_call),
+		TEST(test_a_request_sent_early_waits_its_turn),
+		TEST(test_small_bodies_have_a_common_budget),
 		TEST(test_stop_waits_for_the_role),
 		TEST(test_a_body_that_nobody_needs_is_swallowed),
 	};
