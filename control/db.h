@@ -66,6 +66,8 @@ void kr_db_submit(struct kr_db *db, struct kr_db_req *r, kr_db_run_fn *run,
  * call-back. */
 void kr_db_drain(struct kr_db *db);
 
+struct kr_io *kr_db_io(const struct kr_db *db);
+
 /* The error that a result code of SQLite means to us. */
 enum kr_err kr_db_err(int sqlite_rc);
 

@@ -55,14 +55,15 @@ typedef void kr_index_done_fn(struct kr_index_req *r, enum kr_err err);
 
 /* One operation; embedded by its owner, lent until done. */
 struct kr_index_req {
-	struct kr_db_req db; /* private, down to max */
+	struct kr_db_req db; /* private, down to last */
 	struct kr_post post;
 	struct kr_index *ix;
 	kr_index_done_fn *done;
 	enum kr_err err;
 	uint32_t max;
+	char last[KR_INDEX_REPO_MAX];
 	struct kr_index_entry entry; /* put, merge: what is there now; get */
-	bool changed;                /* merge: it won */
+	bool changed;                /* put, merge: it won */
 	struct kr_buf names; /* list: `name_count` names, each with its NUL;
 				to be released with kr_buf_fini */
 	uint32_t name_count;

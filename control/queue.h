@@ -19,6 +19,7 @@
 #ifndef KR_CONTROL_QUEUE_H
 #define KR_CONTROL_QUEUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,10 +58,11 @@ typedef void kr_queue_done_fn(struct kr_queue_req *r, enum kr_err err);
 /* One operation; embedded by its owner, lent until done.  The fields are the
  * answers. */
 struct kr_queue_req {
-	struct kr_db_req db; /* private, down to now_ns */
+	struct kr_db_req db; /* private, down to max */
 	struct kr_queue *q;
 	kr_queue_done_fn *done;
 	char kind[KR_QUEUE_KIND_MAX];
+	bool too_big; /* said from the ring, like all */
 	uint64_t now_ns, next_ns;
 	uint32_t max;
 	struct kr_queue_item item;   /* add, done, fail */

@@ -1,0 +1,591 @@
+#include "control/index.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/hlc.h"
+#include "control/index_msg.h"
+#include "control/queue.h"
+#include "core/clock.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "core/map.h"
+
+enum { CACHE_DEFAULT = 65536, NAMES_BYTES_MAX = 512 * 1024 };
+
+static const char schema[] = "CREATE TABLE IF NOT EXISTS tag ("
+			     " repo TEXT NOT NULL COLLATE BINARY,"
+			     " tag TEXT NOT NULL COLLATE BINARY,"
+			     " digest TEXT NOT NULL,"
+			     " clock INTEGER NOT NULL,"
+			     " node INTEGER NOT NULL,"
+			     " PRIMARY KEY (repo, tag)) WITHOUT ROWID;";
+
+struct cached {
+	struct kr_list link; /* least recently used first */
+	struct kr_digest key;
+	struct kr_index_entry entry;
+};
+
+struct kr_index {
+	struct kr_index_opts opts;
+	struct kr_io *io;
+	struct kr_hlc clock;
+	struct kr_digest_map cache; /* by the hash of the name */
+	struct kr_list by_use;
+};
+
+/* ---- grammar (OCI distribution-spec, "Pulling manifests") ---- */
+
+static bool is_alnum(char c, bool upper)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	       (upper && c >= 'A' && c <= 'Z');
+}
+
+/* The separator at @s: ".", "_", "__" or dashes; 0: none. */
+static size_t separator_len(const char *s, size_t len)
+{
+	size_t n = 0;
+
+	if (len == 0)
+		return 0;
+	if (s[0] == '.')
+		return 1;
+	if (s[0] == '_')
+		return len > 1 && s[1] == '_' ? 2 : 1;
+	while (n < len && s[n] == '-')
+		n++;
+	return n;
+}
+
+/* [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)* between slashes */
+bool kr_index_repo_valid(const char *repo, size_t len)
+{
+	size_t at = 0;
+
+	if (len == 0 || len >= KR_INDEX_REPO_MAX)
+		return false;
+	for (;;) {
+		const size_t start = at;
+
+		while (at < len && is_alnum(repo[at], false))
+			at++;
+		if (at == start)
+			return false;
+		if (at == len)
+			return true;
+		const size_t sep = repo[at] == '/'
+					   ? 1
+					   : separator_len(repo + at, len - at);
+		if (sep == 0)
+			return false;
+		at += sep;
+	}
+}
+
+/* [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127} */
+bool kr_index_tag_valid(const char *tag, size_t len)
+{
+	if (len == 0 || len >= KR_INDEX_TAG_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (is_alnum(tag[i], true) || tag[i] == '_')
+			continue;
+		if (i == 0 || (tag[i] != '.' && tag[i] != '-'))
+			return false;
+	}
+	return true;
+}
+
+/* ---- the cache ---- */
+
+static struct kr_digest key_of(const struct kr_index_entry *e)
+{
+	struct kr_digest key = { .alg = KR_SHA256 };
+	char name[KR_INDEX_REPO_MAX + KR_INDEX_TAG_MAX];
+	const size_t repo_len = strlen(e->repo), tag_len = strlen(e->tag);
+
+	memcpy(name, e->repo, repo_len);
+	name[repo_len] = ':';
+	memcpy(name + repo_len + 1, e->tag, tag_len);
+	kr_sha256(name, repo_len + 1 + tag_len, key.bytes);
+	return key;
+}
+
+static void drop(struct kr_index *ix, struct cached *c)
+{
+	kr_list_del(&c->link);
+	(void)kr_digest_map_del(&ix->cache, &c->key);
+	free(c);
+}
+
+/* Does @a win over @b? */
+static bool wins(const struct kr_index_entry *a, const struct kr_index_entry *b)
+{
+	return a->clock != b->clock ? a->clock > b->clock : a->node > b->node;
+}
+
+static struct cached *lookup(struct kr_index *ix,
+			     const struct kr_index_entry *e)
+{
+	const struct kr_digest key = key_of(e);
+	struct cached *c = kr_digest_map_get(&ix->cache, &key);
+
+	if (c != NULL) {
+		kr_list_del(&c->link);
+		kr_list_add_tail(&ix->by_use, &c->link);
+	}
+	return c;
+}
+
+/* Best effort: what is not here is in the database. */
+static void keep(struct kr_index *ix, const struct kr_index_entry *e)
+{
+	struct cached *c = lookup(ix, e);
+
+	if (c != NULL) {
+		if (wins(e, &c->entry))
+			c->entry = *e;
+		return;
+	}
+	if (kr_digest_map_count(&ix->cache) >= ix->opts.cache_max)
+		drop(ix, KR_CONTAINER_OF(kr_list_first(&ix->by_use),
+					 struct cached, link));
+	c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return;
+	c->key = key_of(e);
+	c->entry = *e;
+	kr_list_init(&c->link);
+	if (kr_digest_map_put(&ix->cache, &c->key, c) != KR_OK) {
+		free(c);
+		return;
+	}
+	kr_list_add_tail(&ix->by_use, &c->link);
+}
+
+/* ---- requests ---- */
+
+static struct kr_index_req *req_of(struct kr_db_req *r)
+{
+	return KR_CONTAINER_OF(r, struct kr_index_req, db);
+}
+
+static void on_post(struct kr_post *p)
+{
+	struct kr_index_req *r = KR_CONTAINER_OF(p, struct kr_index_req, post);
+
+	r->done(r, r->err);
+}
+
+/* What is known already is told from the ring, too. */
+static void answer(struct kr_index *ix, struct kr_index_req *r, enum kr_err err)
+{
+	r->err = err;
+	kr_io_post(ix->io, &r->post, on_post);
+}
+
+static void on_done(struct kr_db_req *db, enum kr_err err)
+{
+	req_of(db)->done(req_of(db), err);
+}
+
+static void on_changed(struct kr_db_req *db, enum kr_err err)
+{
+	struct kr_index_req *r = req_of(db);
+
+	if (err == KR_OK)
+		keep(r->ix, &r->entry);
+	r->done(r, err);
+}
+
+static void begin(struct kr_index *ix, struct kr_index_req *r,
+		  kr_index_done_fn *done)
+{
+	memset(r, 0, sizeof(*r));
+	r->ix = ix;
+	r->done = done;
+	kr_buf_init(&r->names, NAMES_BYTES_MAX);
+}
+
+static bool set_name(struct kr_index_req *r, const char *repo, const char *tag)
+{
+	const size_t repo_len = strlen(repo), tag_len = strlen(tag);
+
+	if (!kr_index_repo_valid(repo, repo_len) ||
+	    !kr_index_tag_valid(tag, tag_len))
+		return false;
+	memcpy(r->entry.repo, repo, repo_len + 1);
+	memcpy(r->entry.tag, tag, tag_len + 1);
+	return true;
+}
+
+static enum kr_err prepare(sqlite3 *sql, const char *text, sqlite3_stmt **ret)
+{
+	return kr_db_err(sqlite3_prepare_v2(sql, text, -1, ret, NULL));
+}
+
+/* ---- on the pool ---- */
+
+/* Fill in digest, clock and node of @e.  KR_E_NOTFOUND. */
+static enum kr_err select_entry(sqlite3 *sql, struct kr_index_entry *e)
+{
+	sqlite3_stmt *st;
+	const char *text;
+	int rc;
+	enum kr_err err = prepare(sql,
+				  "SELECT digest, clock, node FROM tag"
+				  " WHERE repo = ?1 AND tag = ?2",
+				  &st);
+
+	if (err != KR_OK)
+		return err;
+	(void)sqlite3_bind_text(st, 1, e->repo, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(st, 2, e->tag, -1, SQLITE_STATIC);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW) {
+		text = (const char *)sqlite3_column_text(st, 0);
+		e->clock = (uint64_t)sqlite3_column_int64(st, 1);
+		e->node = (uint64_t)sqlite3_column_int64(st, 2);
+		if (text == NULL ||
+		    kr_digest_parse(text, strlen(text), &e->digest) != KR_OK)
+			err = KR_E_CORRUPT;
+	} else {
+		err = rc == SQLITE_DONE ? KR_E_NOTFOUND : kr_db_err(rc);
+	}
+	(void)sqlite3_finalize(st);
+	return err;
+}
+
+static enum kr_err write_entry(sqlite3 *sql, const struct kr_index_entry *e)
+{
+	char text[KR_DIGEST_TEXT_MAX];
+	sqlite3_stmt *st;
+	int rc;
+	enum kr_err err = prepare(
+		sql, "INSERT OR REPLACE INTO tag VALUES (?1, ?2, ?3, ?4, ?5)",
+		&st);
+
+	if (err != KR_OK)
+		return err;
+	(void)sqlite3_bind_text(st, 1, e->repo, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(st, 2, e->tag, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(st, 3, kr_digest_print(&e->digest, text), -1,
+				SQLITE_TRANSIENT);
+	(void)sqlite3_bind_int64(st, 4, (sqlite3_int64)e->clock);
+	(void)sqlite3_bind_int64(st, 5, (sqlite3_int64)e->node);
+	rc = sqlite3_step(st);
+	(void)sqlite3_finalize(st);
+	return kr_db_err(rc);
+}
+
+static enum kr_err queue_copies(const struct kr_index_req *r, sqlite3 *sql)
+{
+	const struct kr_index_opts *o = &r->ix->opts;
+	uint8_t buf[KR_INDEX_MSG_ENTRY_MAX];
+	char key[KR_INDEX_REPO_MAX + KR_INDEX_TAG_MAX];
+	struct kr_mp_writer w;
+	enum kr_err err = KR_OK;
+	const size_t repo_len = strlen(r->entry.repo);
+
+	memcpy(key, r->entry.repo, repo_len);
+	key[repo_len] = ':';
+	memcpy(key + repo_len + 1, r->entry.tag, strlen(r->entry.tag) + 1);
+	kr_mp_w_init(&w, buf, sizeof(buf));
+	kr_index_msg_entry_encode(&w, &r->entry);
+	kr_assert(!w.overflow);
+	for (uint32_t i = 0; err == KR_OK && i < o->copy_kind_count; i++)
+		err = kr_queue_add_in(sql, o->copy_kinds[i], key,
+				      (struct kr_bytes){ buf, w.len },
+				      kr_clock_wall_ns());
+	return err;
+}
+
+/* A put was stamped before others that may have been merged since; where one
+ * of them is later, that one stays. */
+static enum kr_err run_put(struct kr_db_req *db, struct sqlite3 *sql)
+{
+	struct kr_index_req *r = req_of(db);
+	struct kr_index_entry there = r->entry;
+	enum kr_err err = select_entry(sql, &there);
+
+	if (err == KR_OK && wins(&there, &r->entry)) {
+		r->entry = there;
+		return KR_OK;
+	}
+	if (err == KR_OK || err == KR_E_NOTFOUND)
+		err = write_entry(sql, &r->entry);
+	if (err == KR_OK)
+		err = queue_copies(r, sql);
+	r->changed = err == KR_OK;
+	return err;
+}
+
+static enum kr_err run_merge(struct kr_db_req *db, struct sqlite3 *sql)
+{
+	struct kr_index_req *r = req_of(db);
+	struct kr_index_entry there = r->entry;
+	enum kr_err err = select_entry(sql, &there);
+
+	if (err == KR_OK && !wins(&r->entry, &there)) {
+		r->entry = there;
+		return KR_OK;
+	}
+	if (err == KR_OK || err == KR_E_NOTFOUND)
+		err = write_entry(sql, &r->entry);
+	r->changed = err == KR_OK;
+	return err;
+}
+
+static enum kr_err run_get(struct kr_db_req *db, struct sqlite3 *sql)
+{
+	return select_entry(sql, &req_of(db)->entry);
+}
+
+/* Collect a list of names from @st, which asks for one more than max. */
+static enum kr_err collect(struct kr_index_req *r, sqlite3_stmt *st)
+{
+	enum kr_err err = KR_OK;
+	int rc = SQLITE_DONE;
+
+	while (err == KR_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(st, 0);
+
+		if (r->name_count == r->max) {
+			r->more = true;
+			break;
+		}
+		if (name == NULL)
+			err = KR_E_NOMEM;
+		else
+			err = kr_buf_append(&r->names, name, strlen(name) + 1);
+		r->name_count += err == KR_OK;
+	}
+	(void)sqlite3_finalize(st);
+	return err != KR_OK ? err : kr_db_err(rc);
+}
+
+static enum kr_err repo_exists(sqlite3 *sql, const char *repo)
+{
+	sqlite3_stmt *st;
+	int rc;
+	enum kr_err err =
+		prepare(sql, "SELECT 1 FROM tag WHERE repo = ?1 LIMIT 1", &st);
+
+	if (err != KR_OK)
+		return err;
+	(void)sqlite3_bind_text(st, 1, repo, -1, SQLITE_STATIC);
+	rc = sqlite3_step(st);
+	(void)sqlite3_finalize(st);
+	return rc == SQLITE_DONE ? KR_E_NOTFOUND : kr_db_err(rc);
+}
+
+/* entry.repo is the repository, entry.tag what comes before the first. */
+static enum kr_err run_list(struct kr_db_req *db, struct sqlite3 *sql)
+{
+	struct kr_index_req *r = req_of(db);
+	sqlite3_stmt *st;
+	enum kr_err err = repo_exists(sql, r->entry.repo);
+
+	if (err == KR_OK)
+		err = prepare(sql,
+			      "SELECT tag FROM tag WHERE repo = ?1 AND tag > ?2"
+			      " ORDER BY tag LIMIT ?3",
+			      &st);
+	if (err != KR_OK)
+		return err;
+	(void)sqlite3_bind_text(st, 1, r->entry.repo, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(st, 2, r->entry.tag, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_int64(st, 3, (sqlite3_int64)r->max + 1);
+	return collect(r, st);
+}
+
+/* r->last is what comes before the first; entry.repo the prefix. */
+static enum kr_err run_repos(struct kr_db_req *db, struct sqlite3 *sql)
+{
+	struct kr_index_req *r = req_of(db);
+	sqlite3_stmt *st;
+	enum kr_err err = prepare(sql,
+				  "SELECT DISTINCT repo FROM tag"
+				  " WHERE repo > ?1 AND repo >= ?2"
+				  " AND substr(repo, 1, length(?2)) = ?2"
+				  " ORDER BY repo LIMIT ?3",
+				  &st);
+
+	if (err != KR_OK)
+		return err;
+	(void)sqlite3_bind_text(st, 1, r->last, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(st, 2, r->entry.repo, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_int64(st, 3, (sqlite3_int64)r->max + 1);
+	return collect(r, st);
+}
+
+/* ---- the operations ---- */
+
+void kr_index_put(struct kr_index *ix, struct kr_index_req *r, const char *repo,
+		  const char *tag, const struct kr_digest *digest,
+		  kr_index_done_fn *done)
+{
+	begin(ix, r, done);
+	if (!set_name(r, repo, tag)) {
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	r->entry.digest = *digest;
+	r->entry.clock = kr_hlc_next(&ix->clock, ix->opts.wall_ns());
+	r->entry.node = ix->opts.node;
+	kr_db_submit(ix->opts.db, &r->db, run_put, on_changed);
+}
+
+void kr_index_get(struct kr_index *ix, struct kr_index_req *r, const char *repo,
+		  const char *tag, kr_index_done_fn *done)
+{
+	const struct cached *c;
+
+	begin(ix, r, done);
+	if (!set_name(r, repo, tag)) {
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	c = lookup(ix, &r->entry);
+	if (c == NULL) {
+		kr_db_submit(ix->opts.db, &r->db, run_get, on_changed);
+		return;
+	}
+	r->entry = c->entry;
+	answer(ix, r, KR_OK);
+}
+
+void kr_index_merge(struct kr_index *ix, struct kr_index_req *r,
+		    const struct kr_index_entry *remote, kr_index_done_fn *done)
+{
+	begin(ix, r, done);
+	if (!set_name(r, remote->repo, remote->tag)) {
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	r->entry = *remote;
+	if (!kr_hlc_seen(&ix->clock, remote->clock, ix->opts.wall_ns())) {
+		kr_log_warn("index",
+			    "an entry of another index is from the "
+			    "future; are the clocks right?",
+			    KR_STR("repo", remote->repo),
+			    KR_STR("tag", remote->tag),
+			    KR_U64("node", remote->node));
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	kr_db_submit(ix->opts.db, &r->db, run_merge, on_changed);
+}
+
+static void set_max(struct kr_index_req *r, uint32_t max)
+{
+	r->max = max == 0 || max > KR_INDEX_LIST_MAX ? KR_INDEX_LIST_MAX : max;
+}
+
+void kr_index_list(struct kr_index *ix, struct kr_index_req *r,
+		   const char *repo, const char *last, uint32_t max,
+		   kr_index_done_fn *done)
+{
+	const size_t repo_len = strlen(repo), last_len = strlen(last);
+
+	begin(ix, r, done);
+	set_max(r, max);
+	if (!kr_index_repo_valid(repo, repo_len) ||
+	    last_len >= sizeof(r->entry.tag)) {
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	memcpy(r->entry.repo, repo, repo_len + 1);
+	memcpy(r->entry.tag, last, last_len + 1);
+	kr_db_submit(ix->opts.db, &r->db, run_list, on_done);
+}
+
+void kr_index_repos(struct kr_index *ix, struct kr_index_req *r,
+		    const char *prefix, const char *last, uint32_t max,
+		    kr_index_done_fn *done)
+{
+	const size_t prefix_len = strlen(prefix), last_len = strlen(last);
+
+	begin(ix, r, done);
+	set_max(r, max);
+	if (prefix_len >= sizeof(r->entry.repo) ||
+	    last_len >= sizeof(r->last)) {
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	memcpy(r->entry.repo, prefix, prefix_len + 1);
+	memcpy(r->last, last, last_len + 1);
+	kr_db_submit(ix->opts.db, &r->db, run_repos, on_done);
+}
+
+/* ---- life ---- */
+
+/* The clock goes on where the newest entry left it. */
+static enum kr_err run_newest(struct kr_db_req *db, struct sqlite3 *sql)
+{
+	struct kr_index_req *r = req_of(db);
+	sqlite3_stmt *st;
+	enum kr_err err = prepare(sql, "SELECT max(clock) FROM tag", &st);
+
+	if (err != KR_OK)
+		return err;
+	if (sqlite3_step(st) == SQLITE_ROW)
+		r->entry.clock = (uint64_t)sqlite3_column_int64(st, 0);
+	(void)sqlite3_finalize(st);
+	return KR_OK;
+}
+
+static void on_newest(struct kr_index_req *r, enum kr_err err)
+{
+	r->err = err;
+}
+
+enum kr_err kr_index_open(const struct kr_index_opts *opts,
+			  struct kr_index **ret)
+{
+	struct kr_index_req r;
+	struct kr_index *ix;
+	enum kr_err err = kr_db_schema(opts->db, schema);
+
+	kr_assert(opts->node != 0 &&
+		  opts->copy_kind_count <= KR_INDEX_PEERS_MAX);
+	if (err != KR_OK)
+		return err;
+	ix = calloc(1, sizeof(*ix));
+	if (ix == NULL)
+		return KR_E_NOMEM;
+	ix->opts = *opts;
+	ix->io = kr_db_io(opts->db);
+	if (ix->opts.cache_max == 0)
+		ix->opts.cache_max = CACHE_DEFAULT;
+	if (ix->opts.wall_ns == NULL)
+		ix->opts.wall_ns = kr_clock_wall_ns;
+	kr_digest_map_open(&ix->cache, kr_alloc_heap());
+	kr_list_init(&ix->by_use);
+
+	begin(ix, &r, on_newest);
+	kr_db_submit(opts->db, &r.db, run_newest, on_done);
+	kr_db_drain(opts->db);
+	if (r.err != KR_OK) {
+		kr_index_close(ix);
+		return r.err;
+	}
+	ix->clock.last = r.entry.clock;
+	*ret = ix;
+	return KR_OK;
+}
+
+void kr_index_close(struct kr_index *ix)
+{
+	struct kr_list *it;
+
+	if (ix == NULL)
+		return;
+	while ((it = kr_list_first(&ix->by_use)) != NULL)
+		drop(ix, KR_CONTAINER_OF(it, struct cached, link));
+	kr_digest_map_close(&ix->cache);
+	free(ix);
+}

@@ -1,0 +1,184 @@
+/*
+ *	idle --timer, kick--> taking --items--> copying --all ended--> taking ...
+ *	  ^                      |
+ *	  +------ none is due ---+
+ */
+#include "control/index_copy.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/list.h"
+#include "core/log.h"
+
+struct slot {
+	struct index_copy *copy;
+	const struct kr_queue_item *item;
+	struct kr_rpc_call call;
+	struct kr_queue_req req;
+};
+
+struct index_copy {
+	struct index_copy_opts opts;
+	char kind[KR_INDEX_COPY_KIND_MAX];
+	char name[KR_INDEX_COPY_KIND_MAX];
+	struct kr_rpc_client *client;
+	struct kr_timer timer;
+	struct kr_queue_req take;
+	enum kr_err take_err;
+	struct kr_queue_item items[KR_INDEX_COPY_BATCH];
+	struct slot slots[KR_INDEX_COPY_BATCH];
+	uint32_t under_way; /* slots */
+	bool busy;          /* taking or copying */
+	bool kicked, stopped;
+	bool failing; /* the last copy did */
+};
+
+static void take(struct index_copy *c);
+
+void index_copy_kind(const char *name, char kind[KR_INDEX_COPY_KIND_MAX])
+{
+	(void)snprintf(kind, KR_INDEX_COPY_KIND_MAX, "index.copy:%s", name);
+}
+
+static void on_timer(struct kr_timer *t)
+{
+	take(KR_CONTAINER_OF(t, struct index_copy, timer));
+}
+
+static void rest(struct index_copy *c)
+{
+	c->busy = false;
+	if (c->stopped)
+		return;
+	if (c->kicked)
+		take(c);
+	else if (c->take_err != KR_OK || c->take.next_due_ns != UINT64_MAX)
+		kr_io_timer_set(c->opts.io, &c->timer,
+				kr_io_now_ns(c->opts.io) + c->opts.interval_ns,
+				on_timer);
+}
+
+static void end_slot(struct index_copy *c)
+{
+	c->under_way--;
+	if (c->under_way > 0)
+		return;
+	c->kicked = true; /* there may be more */
+	rest(c);
+}
+
+static void on_settled(struct kr_queue_req *r, enum kr_err err)
+{
+	struct slot *s = KR_CONTAINER_OF(r, struct slot, req);
+
+	if (err != KR_OK)
+		kr_log_error("index", "a copied tag stays queued",
+			     KR_STR("index", s->copy->name),
+			     KR_ERR("error", err));
+	end_slot(s->copy);
+}
+
+static void on_merged(struct kr_rpc_call *call, enum kr_err err,
+		      struct kr_bytes result, const char *text)
+{
+	struct slot *s = KR_CONTAINER_OF(call, struct slot, call);
+	struct index_copy *c = s->copy;
+
+	(void)result;
+	if (c->stopped) {
+		end_slot(c);
+		return;
+	}
+	if (err == KR_OK) {
+		if (c->failing)
+			kr_log_info("index", "tags are copied again",
+				    KR_STR("index", c->name));
+		c->failing = false;
+		kr_queue_done(c->opts.queue, &s->req, s->item, on_settled);
+		return;
+	}
+	if (!c->failing)
+		kr_log_warn("index", "cannot copy a tag; will retry",
+			    KR_STR("index", c->name),
+			    KR_STR("tag", s->item->key), KR_ERR("error", err),
+			    KR_STR("said", text));
+	c->failing = true;
+	kr_queue_fail(c->opts.queue, &s->req, s->item, kr_clock_wall_ns(),
+		      on_settled);
+}
+
+static void on_taken(struct kr_queue_req *r, enum kr_err err)
+{
+	struct index_copy *c = KR_CONTAINER_OF(r, struct index_copy, take);
+
+	c->take_err = err;
+	if (c->stopped || err != KR_OK || r->item_count == 0) {
+		rest(c);
+		return;
+	}
+	c->under_way = r->item_count;
+	for (uint32_t i = 0; i < r->item_count; i++) {
+		struct slot *s = &c->slots[i];
+
+		s->copy = c;
+		s->item = &c->items[i];
+		kr_rpc_call(c->client, &s->call, "index.merge",
+			    (struct kr_bytes){ s->item->payload,
+					       s->item->payload_len },
+			    c->opts.timeout_ns, on_merged);
+	}
+}
+
+static void take(struct index_copy *c)
+{
+	c->busy = true;
+	c->kicked = false;
+	kr_queue_take(c->opts.queue, &c->take, c->kind, kr_clock_wall_ns(),
+		      c->items, KR_INDEX_COPY_BATCH, on_taken);
+}
+
+void index_copy_kick(struct index_copy *c)
+{
+	c->kicked = true;
+	if (c->busy || c->stopped)
+		return;
+	kr_io_timer_stop(c->opts.io, &c->timer);
+	take(c);
+}
+
+enum kr_err index_copy_open(const struct index_copy_opts *opts,
+			    struct index_copy **ret)
+{
+	const struct kr_rpc_client_opts o = { .to = opts->to };
+	struct index_copy *c = calloc(1, sizeof(*c));
+	enum kr_err err;
+
+	if (c == NULL)
+		return KR_E_NOMEM;
+	c->opts = *opts;
+	(void)snprintf(c->name, sizeof(c->name), "%s", opts->name);
+	index_copy_kind(opts->name, c->kind);
+	err = kr_rpc_client_open(opts->io, &o, &c->client);
+	if (err != KR_OK) {
+		free(c);
+		return err;
+	}
+	take(c);
+	*ret = c;
+	return KR_OK;
+}
+
+void index_copy_stop(struct index_copy *c)
+{
+	c->stopped = true;
+	kr_io_timer_stop(c->opts.io, &c->timer);
+	kr_rpc_client_close(c->client);
+}
+
+void index_copy_free(struct index_copy *c)
+{
+	free(c);
+}
