@@ -488,6 +488,19 @@ static enum kr_err begin(struct kr_transfer *t, const char *ns,
 	return err;
 }
 
+/* A blob of the store is known by its digest alone; peers that ask for it
+ * need more.  Where there is no memory, a lookup reads it from disk. */
+static void learn(struct kr_blob *b, const char *ns,
+		  const struct kr_metainfo *m)
+{
+	if (b->ns[0] == '\0')
+		strncpy(b->ns, ns, KR_NAMESPACE_MAX);
+	if (b->state == KR_BLOB_COMPLETE && b->meta.hashes == NULL &&
+	    b->size_bytes == m->size_bytes && copy_meta(b, m) != KR_OK)
+		kr_log_debug("transfer", "metainfo was not kept",
+			     KR_DIGEST("blob", &b->digest));
+}
+
 enum kr_err kr_transfer_fetch(struct kr_transfer *t, const char *ns,
 			      const struct kr_metainfo *m, uint8_t rank,
 			      struct kr_blob **ret)
@@ -496,5 +509,9 @@ enum kr_err kr_transfer_fetch(struct kr_transfer *t, const char *ns,
 		return KR_E_CANCELED;
 	const enum kr_err err = kr_transfer_open_blob(t, &m->digest, ret);
 
-	return err == KR_E_NOTFOUND ? begin(t, ns, m, rank, ret) : err;
+	if (err == KR_E_NOTFOUND)
+		return begin(t, ns, m, rank, ret);
+	if (err == KR_OK)
+		learn(*ret, ns, m);
+	return err;
 }

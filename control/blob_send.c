@@ -204,7 +204,9 @@ void kr_blob_sends_go_on(struct kr_blob *b)
 		struct kr_blob_send *s =
 			KR_CONTAINER_OF(it, struct kr_blob_send, link);
 
-		if (!kr_op_busy(&s->op) && verified_run(s) > 0)
+		/* One that waits since before the swarm tells its place. */
+		if (!kr_op_busy(&s->op) &&
+		    (verified_run(s) > 0 || s->reader_piece == UINT32_MAX))
 			step(s);
 	}
 	kr_blob_drop(b);
@@ -230,7 +232,7 @@ void kr_blob_send(struct kr_blob *b, struct kr_blob_send *s, int fd,
 		.reader = UINT32_MAX,
 		.reader_piece = UINT32_MAX,
 	};
-	kr_blob_hold(b);
+	kr_blob_get(b);
 	kr_list_add_tail(&b->sends, &s->link);
 	if (len_bytes > b->size_bytes ||
 	    offset_bytes > b->size_bytes - len_bytes)

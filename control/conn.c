@@ -13,7 +13,8 @@ static void receive(struct kr_wire *c);
 
 /* ---- life */
 
-static struct kr_wire *make(struct kr_transfer *t, enum kr_wire_state state)
+static struct kr_wire *make(struct kr_transfer *t, enum kr_wire_state state,
+			    const struct kr_addr *addr)
 {
 	struct kr_wire *c = calloc(1, sizeof(*c));
 
@@ -22,6 +23,7 @@ static struct kr_wire *make(struct kr_transfer *t, enum kr_wire_state state)
 	c->t = t;
 	c->state = state;
 	c->fd = -1;
+	c->addr = *addr;
 	kr_list_add_tail(&t->all_conns, &c->link);
 	kr_list_init(&c->lost);
 	kr_list_init(&c->ready);
@@ -99,14 +101,14 @@ static void leave(struct kr_wire *c)
 }
 
 /* bbr, the default of many kernels, is ruinous on loopback (ENGINE.md). */
-static void tune(int fd, const struct kr_addr *to)
+static void tune(const struct kr_wire *c)
 {
 	static const char reno[] = "reno";
 	static const uint8_t v6[16] = { [15] = 1 };
 
-	if ((kr_addr_is_v4(to) && to->ip[12] == 127) ||
-	    memcmp(to->ip, v6, sizeof(v6)) == 0)
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno,
+	if ((kr_addr_is_v4(&c->addr) && c->addr.ip[12] == 127) ||
+	    memcmp(c->addr.ip, v6, sizeof(v6)) == 0)
+		(void)setsockopt(c->fd, IPPROTO_TCP, TCP_CONGESTION, reno,
 				 sizeof(reno) - 1);
 }
 
@@ -114,7 +116,7 @@ void kr_wire_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 {
 	struct kr_transfer *t =
 		KR_CONTAINER_OF(l, struct kr_transfer, listener);
-	struct kr_wire *c = t->is_closing ? NULL : make(t, KR_WIRE_OPEN);
+	struct kr_wire *c = t->is_closing ? NULL : make(t, KR_WIRE_OPEN, from);
 
 	if (c == NULL) {
 		close(fd);
@@ -122,7 +124,7 @@ void kr_wire_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 	}
 	c->fd = fd;
 	c->holds++;
-	tune(fd, from);
+	tune(c);
 	enum kr_err err = kr_node_conn_accepted(t->node, kr_transfer_now(t),
 						from, &c->id);
 	if (err == KR_OK) {
@@ -158,6 +160,7 @@ static void on_connect(struct kr_op *op, enum kr_err err, uint32_t n)
 		return;
 	}
 	c->state = KR_WIRE_OPEN;
+	tune(c);
 	kr_node_conn_connected(t->node, kr_transfer_now(t), c->id);
 	kr_transfer_pump(t);
 	if (c->state == KR_WIRE_OPEN)
@@ -167,7 +170,7 @@ static void on_connect(struct kr_op *op, enum kr_err err, uint32_t n)
 
 void kr_wire_dial(struct kr_transfer *t, uint32_t id, const struct kr_addr *to)
 {
-	struct kr_wire *c = make(t, KR_WIRE_DIALING);
+	struct kr_wire *c = make(t, KR_WIRE_DIALING, to);
 
 	/* Without memory the node gives the dial up by its own time. */
 	if (c == NULL)

@@ -66,6 +66,7 @@ void kr_wire_append(struct kr_wire *c, const uint8_t *bytes, uint32_t len)
 void kr_wire_serve(struct kr_wire *c, struct kr_blob *b,
 		   const struct kr_action *a)
 {
+	kr_assert(b != NULL && b->fd >= 0);
 	kr_wire_append(c, a->head, a->head_len);
 	if (c->state != KR_WIRE_OPEN)
 		return;

@@ -240,7 +240,7 @@ static void call_sends(struct kr_transfer *t)
 		kr_list_del(it);
 		s->blob = NULL;
 		s->done(s, s->err, s->moved_bytes);
-		kr_blob_drop(b);
+		kr_blob_put(b);
 	}
 }
 

@@ -83,6 +83,7 @@ struct kr_wire {
 	enum kr_wire_state state;
 	enum kr_err why;       /* it is lost */
 	uint32_t holds;        /* call-backs of it on the stack */
+	struct kr_addr addr;   /* of the other side, as TCP has it */
 	int fd;                /* -1: none */
 	struct kr_timer timer; /* flush */
 
