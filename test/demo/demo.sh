@@ -93,37 +93,46 @@ pull_through() {
 	after "$(agent_server "$number")" "agent $number"
 }
 
-# The engine alone: no client that unpacks and stores.
+# fetch_big REGISTRY TO - a client that neither unpacks nor keeps: the engine's
+# own speed
+fetch_big() {
+	curl -fsS --noproxy '*' --max-time 300 -o "$2" \
+		-w '%{stderr}%{time_starttransfer}\n' \
+		"http://$1/v2/$name/blobs/$big_digest" 2>"$dir/first_byte" ||
+		fail "curl of the layer failed: $(cat "$dir/first_byte")"
+}
+
 fetch_through() {
-	local number=$1 url hash
-	url=http://$(agent_registry "$number")/v2/$name/blobs/$big_digest
-	say "fetch the big layer through agent $number with curl, twice"
+	local number=$1 registry began_ns hash
+	registry=$(agent_registry "$number")
+	say "fetch the big layer through agent $number with curl"
 	before "$(agent_server "$number")"
 	start_watch "$(agent_server "$number")"
-	hash=$(curl -fsS --noproxy '*' --max-time 300 "$url" \
-		-w '%{stderr}%{time_starttransfer}\n' 2>"$dir/first_byte" |
-		sha256sum) || fail "curl of the layer failed"
+	fetch_big "$registry" /dev/null
 	stop_watch
+	after "$(agent_server "$number")" "agent $number"
+	printf '  first byte after %s s\n' "$(cat "$dir/first_byte")"
+	began_ns=$(date +%s%N)
+	fetch_big "$registry" /dev/null
+	print_rate "again, from the agent's store" "$big_bytes" \
+		$(($(date +%s%N) - began_ns))
+	hash=$(fetch_big "$registry" - | sha256sum)
 	[ "sha256:${hash%% *}" = "$big_digest" ] ||
 		fail "the layer that agent $number sent is not what was pushed"
-	after "$(agent_server "$number")" "agent $number"
-	printf '  first byte after %s s; SHA-256 as pushed\n' \
-		"$(tail -n 1 "$dir/first_byte")"
-	timed_ns=$(date +%s%N)
-	curl -fsS --noproxy '*' --max-time 300 -o /dev/null "$url" ||
-		fail "curl of the cached layer failed"
-	timed_ns=$(($(date +%s%N) - timed_ns))
-	print_rate "again, from the agent's cache" "$big_bytes" $timed_ns
+	echo "  and its SHA-256 is that of what was pushed"
 }
 
 push_image() {
 	say "push $name:$tag to the proxy ($proxy)"
-	local before_ns
-	before_ns=$(date +%s%N)
+	local began_ns ended_ns
+	began_ns=$(date +%s%N)
 	image_push "$proxy/$name:$tag" || fail "the push failed"
-	before_ns=$(($(date +%s%N) - before_ns))
+	ended_ns=$(date +%s%N)
 	find_big_layer
-	print_rate "pushed, durable on two origins" "$big_bytes" $before_ns
+	print_rate "pushed, on the disks of two origins" "$big_bytes" \
+		$((ended_ns - began_ns))
+	[ $client != docker ] ||
+		echo "  (most of that is docker, which compresses what it pushes)"
 }
 
 main() {
@@ -142,6 +151,8 @@ main() {
 	image_run "$(agent_registry 1)/$name:$tag"
 	image_forget "$(agent_registry 1)/$name:$tag"
 	pull_through 2
+	[ "$agents_gave" -gt 0 ] ||
+		fail "agent 2 fetched nothing from agent 1: that is no swarm"
 	image_run "$(agent_registry 2)/$name:$tag"
 	image_forget "$(agent_registry 2)/$name:$tag"
 	fetch_through 3
