@@ -108,19 +108,27 @@ uint64_t kr_request_due_ns(const struct kr_node *n, const struct kr_conn *c,
 
 /* ---- whom --------------------------------------------------------------- */
 
+/* Is it open, and neither busy nor silent? */
+static bool is_willing(const struct kr_node *n, const struct kr_stream *st)
+{
+	const struct kr_conn *c = st->conn;
+
+	return st->state == KR_STREAM_OPEN && !c->broken &&
+	       c->ask_after_ns <= n->now_ns &&
+	       !(c->pinged_ns != 0 && c->request_count > 0 &&
+		 n->now_ns - c->heard_ns >= n->pol.silence_ping_ns);
+}
+
 static bool can_ask(const struct kr_node *n, const struct kr_stream *st)
 {
 	const struct kr_conn *c = st->conn;
 	const bool seeds =
 		c->role == KR_PEER_ORIGIN || c->role == KR_PEER_PROXY;
 
-	return st->state == KR_STREAM_OPEN && !c->broken &&
-	       c->ask_after_ns <= n->now_ns &&
+	return is_willing(n, st) &&
 	       c->piece_count < (seeds ? n->pol.pipeline_origin_pieces
 				       : n->pol.pipeline_peer_pieces) &&
-	       c->request_count < n->pol.conn_requests_max &&
-	       !(c->pinged_ns != 0 && c->request_count > 0 &&
-		 n->now_ns - c->heard_ns >= n->pol.silence_ping_ns);
+	       c->request_count < n->pol.conn_requests_max;
 }
 
 /* An orphan that @st may be asked for. */
@@ -314,9 +322,10 @@ void kr_swarm_ask(struct kr_node *n)
 
 /* ---- overdue ------------------------------------------------------------ */
 
-/* Somebody else who could be asked for the block of @r now. */
+/* Somebody else who could be asked for the block of @r: at once, if a copy is
+ * meant, else when it has room. */
 static struct kr_stream *other_stream(struct kr_node *n,
-				      const struct kr_request *r)
+				      const struct kr_request *r, bool at_once)
 {
 	const struct kr_fetch *f = r->fetch;
 	struct kr_stream *best = NULL;
@@ -327,8 +336,8 @@ static struct kr_stream *other_stream(struct kr_node *n,
 			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
 		bool asked = false;
 
-		if (st == r->stream || !can_ask(n, st) ||
-		    !kr_stream_has(st, f->piece))
+		if (st == r->stream || !kr_stream_has(st, f->piece) ||
+		    !(at_once ? can_ask(n, st) : is_willing(n, st)))
 			continue;
 		kr_list_for_each (jt, &f->requests) {
 			const struct kr_request *o = KR_CONTAINER_OF(
@@ -357,7 +366,8 @@ static void on_overdue(struct kr_node *n, struct kr_request *r)
 {
 	struct kr_fetch *f = r->fetch;
 	struct kr_conn *c = r->stream->conn;
-	struct kr_stream *other = other_stream(n, r);
+	const bool copy = kr_swarm_endgame(f->swarm) && !f->solo;
+	struct kr_stream *other = other_stream(n, r, copy);
 
 	n->stats.overdue_requests++;
 	f->attempts++;
@@ -366,7 +376,7 @@ static void on_overdue(struct kr_node *n, struct kr_request *r)
 	r->due_ns = kr_request_due_ns(n, c, r->len, f->attempts);
 	if (other == NULL)
 		return;
-	if (!kr_swarm_endgame(f->swarm) || f->solo) {
+	if (!copy) {
 		go_elsewhere(n, r);
 	} else if (!kr_fetch_copies_max(n, r)) {
 		r->late = true;

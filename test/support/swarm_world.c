@@ -19,13 +19,14 @@ enum event_type {
 	EV_PEERS,    /* host, blob: the tracker answers */
 	EV_CLOSED,   /* link, to */
 	EV_BACK,     /* host comes back */
+	EV_IDLE,     /* host, blob: nobody uses what a lookup added */
 };
 
 struct world_event {
 	uint64_t at_ns, seq;
 	enum event_type type;
 	uint32_t host, link, to, gen;
-	uint32_t blob, piece, lookup;
+	uint32_t blob, piece, lookup, handle;
 	bool ok;
 };
 
@@ -552,6 +553,7 @@ static void do_verify(struct world *w, uint32_t host, const struct kr_action *a)
 					    .gen = w->hosts[host].restarts,
 					    .blob = blob,
 					    .piece = a->piece,
+					    .handle = a->blob,
 					    .ok = ok });
 }
 
@@ -646,7 +648,15 @@ static void do_action(struct world *w, uint32_t host, const struct kr_action *a)
 						    .blob = blob });
 		break;
 	case KR_ACT_IDLE:
-		h->copies[blob_of_handle(w, host, a->blob)].idle_told++;
+		blob = blob_of_handle(w, host, a->blob);
+		h->copies[blob].idle_told++;
+		push_event(w, (struct world_event){ .type = EV_IDLE,
+						    .at_ns = w->now_ns +
+							     draw(w, 9000000),
+						    .host = host,
+						    .gen = h->restarts,
+						    .blob = blob,
+						    .handle = a->blob });
 		break;
 	case KR_ACT_BAD:
 		h->bad_reports++;
@@ -816,6 +826,8 @@ static void on_verified(struct world *w, const struct world_event *ev)
 {
 	struct world_copy *c = copy_of(w, ev->host, ev->blob);
 
+	if (!c->added || c->handle != ev->handle)
+		return; /* removed meanwhile */
 	if (ev->ok) {
 		assert(!has_piece(c, ev->piece));
 		c->have[ev->piece / 64] |= UINT64_C(1) << (ev->piece % 64);
@@ -824,6 +836,37 @@ static void on_verified(struct world *w, const struct world_event *ev)
 	kr_node_piece_verified(w->hosts[ev->host].node, w->now_ns, c->handle,
 			       ev->piece, ev->ok);
 	drain(w, ev->host);
+}
+
+void world_remove(struct world *w, uint32_t host, uint32_t blob)
+{
+	const struct world_blob *b = &w->blobs[blob];
+	struct world_copy *c = copy_of(w, host, blob);
+
+	for (uint32_t i = 0; i < WORLD_LINKS_MAX; i++)
+		for (int e = 0; e < 2; e++)
+			if (w->links[i].used &&
+			    w->links[i].end[e].host == host &&
+			    w->links[i].end[e].blob == blob)
+				w->links[i].end[e].blob = UINT32_MAX;
+	memset(c->blocks, 0, (size_t)b->piece_count * blocks_per_piece(w, b));
+	c->added = false;
+	kr_node_blob_remove(w->hosts[host].node, w->now_ns, c->handle);
+	drain(w, host);
+}
+
+void world_add_again(struct world *w, uint32_t host, uint32_t blob)
+{
+	assert(add_to_node(w, host, blob, 0) == KR_OK);
+}
+
+void world_reader(struct world *w, uint32_t host, uint32_t blob,
+		  uint32_t reader, uint32_t first_piece)
+{
+	kr_node_blob_reader(w->hosts[host].node, w->now_ns,
+			    w->hosts[host].copies[blob].handle, reader,
+			    first_piece);
+	drain(w, host);
 }
 
 static void on_lookup(struct world *w, const struct world_event *ev)
@@ -925,7 +968,7 @@ static void on_back(struct world *w, uint32_t host)
 			else if (!has_piece(c, k))
 				break;
 		}
-		if (was_added && !c->stored)
+		if (c->wanted || (was_added && !c->stored))
 			assert(add_to_node(w, host, i, 0) == KR_OK);
 	}
 }
@@ -1012,6 +1055,11 @@ static void happen(struct world *w, const struct world_event *ev)
 		break;
 	case EV_BACK:
 		on_back(w, ev->host);
+		break;
+	case EV_IDLE:
+		if (w->hosts[ev->host].copies[ev->blob].added &&
+		    w->hosts[ev->host].copies[ev->blob].handle == ev->handle)
+			world_remove(w, ev->host, ev->blob);
 		break;
 	}
 }

@@ -109,6 +109,14 @@ void world_seed(struct world *w, uint32_t host, uint32_t blob);
 void world_store(struct world *w, uint32_t host, uint32_t blob);
 void world_want(struct world *w, uint32_t host, uint32_t blob);
 
+/* @host leaves the swarm of @blob, keeping its pieces / joins it again. */
+void world_remove(struct world *w, uint32_t host, uint32_t blob);
+void world_add_again(struct world *w, uint32_t host, uint32_t blob);
+
+/* A client of @host reads @blob and is at @first_piece (UINT32_MAX: gone). */
+void world_reader(struct world *w, uint32_t host, uint32_t blob,
+		  uint32_t reader, uint32_t first_piece);
+
 /* Tell @host of @peer for @blob, as the tracker would. */
 void world_hint(struct world *w, uint32_t host, uint32_t blob, uint32_t peer);
 

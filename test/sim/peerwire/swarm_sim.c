@@ -122,22 +122,61 @@ static void some_faults(void)
 
 	if (scale == 0)
 		return;
-	f->reset_ppm = draw(1000 * scale);
-	f->blackhole_ppm = draw(300 * scale);
-	f->freeze_ppm = draw(300 * scale);
+	f->reset_ppm = draw(5000 * scale);
+	f->blackhole_ppm = draw(1500 * scale);
+	f->freeze_ppm = draw(1000 * scale);
 	f->damage_ppm = draw(20000 * scale);
-	f->garble_ppm = draw(2) * draw(2000 * scale);
+	f->garble_ppm = draw(2) * draw(10000 * scale);
 	f->dial_fail_ppm = draw(300000);
-	f->crash_ppm = draw(100 * scale);
+	f->crash_ppm = draw(300 * scale);
+}
+
+/* What drivers do besides: readers come, move and go; blobs are left and
+ * joined again. */
+static void disturb(void)
+{
+	const uint32_t host = draw(w.host_count), blob = draw(w.blob_count);
+	const struct world_copy *c = &w.hosts[host].copies[blob];
+
+	if (!w.hosts[host].up || !c->wanted)
+		return;
+	if (!c->added) {
+		world_add_again(&w, host, blob);
+	} else if (draw(8) == 0 && !c->done) {
+		world_remove(&w, host, blob);
+	} else {
+		world_reader(&w, host, blob, draw(3),
+			     draw(4) == 0 ? UINT32_MAX
+					  : draw(w.blobs[blob].piece_count));
+	}
+}
+
+static void end_disturbances(void)
+{
+	for (uint32_t i = 0; i < w.host_count; i++)
+		for (uint32_t b = 0; b < w.blob_count; b++)
+			if (w.hosts[i].up && w.hosts[i].copies[b].wanted &&
+			    !w.hosts[i].copies[b].added)
+				world_add_again(&w, i, b);
 }
 
 static uint64_t run(void)
 {
+	uint64_t until_ns;
+	bool disturbed;
+
 	memset(&w, 0, sizeof(w));
 	kr_rand_init(&w.rand, seed * 77); /* for what is drawn before init */
 	build();
 	some_faults();
-	world_run(&w, w.now_ns + (100 + draw(2000)) * WORLD_MS);
+	disturbed = draw(2) == 0;
+	until_ns = w.now_ns + (100 + draw(2000)) * WORLD_MS;
+	while (w.now_ns < until_ns) {
+		world_run(&w, w.now_ns + 10 * WORLD_MS);
+		if (disturbed)
+			disturb();
+	}
+	end_disturbances();
 
 	memset(&w.chance, 0, sizeof(w.chance));
 	assert(world_run_until_done(&w, w.now_ns + 300 * WORLD_S));

@@ -1,0 +1,381 @@
+/* test/unit/peerwire/fetch_test.c - what a node asks of a peer that is played
+ * by the test, and what it makes of the answers. */
+#include "test/unit/peerwire/script.h"
+
+struct fetching {
+	struct script *s;
+	uint32_t blob;
+};
+
+static struct fetching fx;
+
+/* A node that wants 8 pieces, and a peer that has them all on stream 2. */
+static int setup(void **state)
+{
+	struct script *s = script_new(KR_PEER_AGENT);
+
+	*state = s;
+	fx.s = s;
+	script_accept(s, 9);
+	script_hello(s, 60, KR_PEER_AGENT);
+	if (script_add(s, 1, 8, false, 0, &fx.blob) != KR_OK)
+		return -1;
+	script_open(s, 2, 1, 8, KR_HAVE_ALL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	script_free(*state);
+	return 0;
+}
+
+/* The piece of the @nth REQUEST said last. */
+static uint32_t requested(const struct script *s, uint32_t nth,
+			  struct kr_msg_request *m)
+{
+	struct kr_frame_head h;
+	const uint8_t *body = script_frame(s, KR_FRAME_REQUEST, nth, &h);
+
+	assert_non_null(body);
+	assert_int_equal(kr_msg_request_decode(&h, body, m), KR_OK);
+	return m->piece;
+}
+
+/* The peer sends block @block of @piece, the driver moves it. */
+static void give_block(struct script *s, uint16_t stream, uint32_t piece,
+		       uint32_t block)
+{
+	script_block(s, stream, piece, block * KR_BLOCK_BYTES, KR_BLOCK_BYTES);
+	const struct kr_action *a = script_find(s, KR_ACT_BODY);
+	assert_non_null(a);
+	assert_false(a->discard);
+	assert_int_equal(a->piece, piece);
+	assert_int_equal(a->offset, block * KR_BLOCK_BYTES);
+	assert_int_equal(a->len, KR_BLOCK_BYTES);
+	script_body_done(s);
+}
+
+static void test_two_pieces_are_asked_of_a_peer(void **state)
+{
+	struct kr_msg_request a, b;
+	struct script *s = *state;
+
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 2);
+	assert_int_not_equal(requested(s, 0, &a), requested(s, 1, &b));
+	assert_int_equal(a.block_count, 2);
+}
+
+static void test_a_piece_is_verified_then_announced(void **state)
+{
+	struct kr_msg_request m;
+	struct script *s = *state;
+	struct kr_blob_stats st;
+	const uint32_t piece = requested(s, 0, &m);
+
+	give_block(s, 2, piece, 1); /* in any order */
+	assert_null(script_find(s, KR_ACT_VERIFY));
+	give_block(s, 2, piece, 0);
+	const struct kr_action *a = script_find(s, KR_ACT_VERIFY);
+	assert_non_null(a);
+	assert_int_equal(a->piece, piece);
+	kr_node_piece_verified(s->node, s->now_ns, fx.blob, piece, true);
+	script_drain(s);
+	kr_node_blob_stats(s->node, fx.blob, &st);
+	assert_int_equal(st.have_count, 1);
+	assert_int_equal(st.bytes_from[KR_PEER_AGENT], PIECE);
+	/* The peer has it: it is not told. */
+	assert_int_equal(script_frame_count(s, KR_FRAME_HAVE), 0);
+}
+
+static void test_the_next_piece_is_asked_while_the_last_block_comes(
+	void **state)
+{
+	struct kr_msg_request m;
+	struct script *s = *state;
+	const uint32_t piece = requested(s, 0, &m);
+
+	give_block(s, 2, piece, 0);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 0);
+	script_block(s, 2, piece, KR_BLOCK_BYTES, KR_BLOCK_BYTES);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 1);
+	script_body_done(s);
+}
+
+static void test_a_liar_is_closed_and_reported(void **state)
+{
+	struct kr_msg_request m;
+	struct script *s = *state;
+	const uint32_t piece = requested(s, 0, &m);
+
+	give_block(s, 2, piece, 0);
+	give_block(s, 2, piece, 1);
+	kr_node_piece_verified(s->node, s->now_ns, fx.blob, piece, false);
+	script_drain(s);
+	const struct kr_action *a = script_find(s, KR_ACT_BAD);
+	assert_non_null(a);
+	assert_int_equal(a->peer.bytes[0], 60);
+	assert_true(script_closed_for(s, KR_BYE_CORRUPT));
+	script_accept(s, 9); /* and stays out */
+	script_hello(s, 60, KR_PEER_AGENT);
+	assert_true(script_closed_for(s, KR_BYE_CORRUPT));
+}
+
+static void test_blocks_nobody_asked_for_close(void **state)
+{
+	static const struct {
+		uint32_t piece_step, offset, len;
+	} bad[] = {
+		{ 1, 0, KR_BLOCK_BYTES },     /* another piece */
+		{ 0, 1, KR_BLOCK_BYTES },     /* not on a block's edge */
+		{ 0, 0, KR_BLOCK_BYTES - 1 }, /* too short */
+		{ 0, PIECE, KR_BLOCK_BYTES }, /* behind the piece */
+		{ 100, 0, KR_BLOCK_BYTES },   /* behind the blob */
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct kr_msg_request a, b;
+		void *fresh = NULL;
+
+		setup(&fresh);
+		uint32_t piece = requested(fresh, 0, &a);
+		requested(fresh, 1, &b);
+		piece += bad[i].piece_step;
+		while (bad[i].piece_step == 1 &&
+		       (piece % 8 == a.piece || piece % 8 == b.piece))
+			piece++;
+		script_block(fresh, 2,
+			     bad[i].piece_step == 1 ? piece % 8 : piece,
+			     bad[i].offset, bad[i].len);
+		assert_true(script_closed_for(fresh, KR_BYE_PROTO));
+		teardown(&fresh);
+	}
+}
+
+static void test_a_block_that_comes_twice_closes(void **state)
+{
+	struct kr_msg_request m;
+	struct script *s = *state;
+	const uint32_t piece = requested(s, 0, &m);
+
+	give_block(s, 2, piece, 0);
+	script_block(s, 2, piece, 0, KR_BLOCK_BYTES);
+	assert_true(script_closed_for(s, KR_BYE_PROTO));
+}
+
+static void test_busy_is_asked_again_later(void **state)
+{
+	struct kr_msg_request a, b;
+	struct script *s = *state;
+	struct kr_msg_reject m = { .stream = 2,
+				   .reason = KR_REJECT_BUSY,
+				   .block_count = 2 };
+	uint8_t buf[KR_MSG_SMALL_MAX];
+	size_t len;
+
+	requested(s, 0, &a);
+	requested(s, 1, &b);
+	m.piece = a.piece;
+	assert_int_equal(kr_msg_reject_encode(&m, buf, sizeof(buf), &len),
+			 KR_OK);
+	script_bytes(s, buf, len);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 0);
+	for (int i = 0; i < 50 && script_frame_count(s, KR_FRAME_REQUEST) == 0;
+	     i++)
+		script_wait(s, 10 * KR_POLICY_MS);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 1);
+	assert_true(s->now_ns >= 1000000000 + s->policy.reject_backoff_ns);
+}
+
+static void test_a_silent_peer_is_pinged_and_closed(void **state)
+{
+	struct script *s = *state;
+	uint32_t pings = 0;
+
+	script_plain(s, KR_FRAME_PONG, 0, 0);
+	while (script_find(s, KR_ACT_CLOSE) == NULL) {
+		script_wait(s, 50 * KR_POLICY_MS);
+		pings += script_frame_count(s, KR_FRAME_PING);
+		assert_true(s->now_ns < UINT64_C(5000000000));
+	}
+	assert_int_equal(pings, 1);
+	assert_true(script_closed_for(s, KR_BYE_TIMEOUT));
+	assert_in_range(s->now_ns / KR_POLICY_MS, 3000, 3200);
+}
+
+static void test_a_reset_gives_pieces_back(void **state)
+{
+	struct kr_msg_request m;
+	struct kr_node_stats st;
+	struct script *s = *state;
+
+	give_block(s, 2, requested(s, 0, &m), 0);
+	kr_node_conn_closed(s->node, s->now_ns, s->conn, KR_E_RESET);
+	script_drain(s);
+	kr_node_stats(s->node, &st);
+	assert_int_equal(st.inflight_bytes, 0);
+	script_accept(s, 10);
+	script_hello(s, 61, KR_PEER_AGENT);
+	script_open(s, 2, 1, 8, KR_HAVE_ALL);
+	/* What is half there comes first, the missing block alone. */
+	assert_int_equal(requested(s, 0, &m), m.piece);
+	struct kr_msg_request rest;
+	bool seen = false;
+	for (uint32_t i = 0; i < script_frame_count(s, KR_FRAME_REQUEST); i++) {
+		requested(s, i, &rest);
+		seen |= rest.first_block == 1 && rest.block_count == 1;
+	}
+	assert_true(seen);
+}
+
+/* ---- two peers ---------------------------------------------------------- */
+
+static uint32_t second_peer(struct script *s, enum kr_peer_role role)
+{
+	script_accept(s, 10);
+	script_hello(s, 61, role);
+	script_open(s, 2, 1, 8, KR_HAVE_ALL);
+	return s->conn;
+}
+
+static void test_an_overdue_block_is_asked_elsewhere(void **state)
+{
+	struct script *s = *state;
+	struct kr_node_stats st;
+	const uint32_t first = s->conn;
+	const uint32_t second = second_peer(s, KR_PEER_ORIGIN);
+	struct kr_msg_request m;
+
+	/* The second answers at once, the first never. */
+	give_block(s, 2, requested(s, 0, &m), 0);
+	give_block(s, 2, m.piece, 1);
+	for (int i = 0; i < 60; i++) {
+		script_plain(s, KR_FRAME_LOAD, 0, 0);
+		script_wait(s, 20 * KR_POLICY_MS);
+		s->conn = first;
+		script_plain(s, KR_FRAME_LOAD, 0, 0);
+		s->conn = second;
+	}
+	kr_node_stats(s->node, &st);
+	assert_true(st.overdue_requests > 0);
+	assert_true(st.cancels_sent > 0);
+}
+
+static void test_a_mixed_corrupt_piece_blames_nobody_yet(void **state)
+{
+	struct script *s = *state;
+	const uint32_t first = s->conn;
+	struct kr_msg_request a, b;
+	struct kr_node_stats st;
+
+	requested(s, 0, &a);
+	give_block(s, 2, a.piece, 0);
+	kr_node_conn_closed(s->node, s->now_ns, first, KR_E_RESET);
+	script_drain(s);
+	second_peer(s, KR_PEER_AGENT);
+	for (uint32_t i = 0; i < script_frame_count(s, KR_FRAME_REQUEST); i++)
+		if (requested(s, i, &b) == a.piece)
+			break;
+	assert_int_equal(b.piece, a.piece);
+	give_block(s, 2, a.piece, 1);
+	assert_non_null(script_find(s, KR_ACT_VERIFY));
+	kr_node_piece_verified(s->node, s->now_ns, fx.blob, a.piece, false);
+	script_drain(s);
+	assert_null(script_find(s, KR_ACT_BAD));
+	assert_null(script_find(s, KR_ACT_CLOSE));
+	kr_node_stats(s->node, &st);
+	assert_int_equal(st.pieces_failed, 1);
+}
+
+static void test_have_lets_a_piece_be_asked(void **state)
+{
+	struct script *s = *state;
+	uint32_t blob;
+	struct kr_msg_request m;
+
+	assert_int_equal(script_add(s, 2, 8, false, 0, &blob), KR_OK);
+	script_accept(s, 11);
+	script_hello(s, 62, KR_PEER_AGENT);
+	script_open(s, 2, 2, 8, KR_HAVE_NONE);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 0);
+	script_have(s, 2, 5, 1);
+	assert_int_equal(requested(s, 0, &m), 5);
+	script_have(s, 2, 7, 2); /* there is no piece 8 */
+	assert_true(script_closed_for(s, KR_BYE_PROTO));
+}
+
+/* Pieces asked for, in the order of the requests. */
+struct asked {
+	uint32_t pieces[16];
+	uint32_t count;
+};
+
+static void note_requests(const struct script *s, struct asked *a)
+{
+	struct kr_msg_request m;
+
+	for (uint32_t i = 0; i < script_frame_count(s, KR_FRAME_REQUEST); i++)
+		a->pieces[a->count++] = requested(s, i, &m);
+}
+
+static void test_the_end_closes_the_stream_of_a_complete_peer(void **state)
+{
+	struct script *s = *state;
+	struct asked a = { .count = 0 };
+
+	note_requests(s, &a);
+	for (uint32_t i = 0; i < 8; i++) {
+		assert_true(i < a.count);
+		assert_null(script_find(s, KR_ACT_DONE));
+		give_block(s, 2, a.pieces[i], 0);
+		note_requests(s, &a);
+		script_block(s, 2, a.pieces[i], KR_BLOCK_BYTES, KR_BLOCK_BYTES);
+		note_requests(s, &a);
+		script_body_done(s);
+		kr_node_piece_verified(s->node, s->now_ns, fx.blob, a.pieces[i],
+				       true);
+		script_drain(s);
+	}
+	assert_int_equal(a.count, 8); /* each was asked for once */
+	assert_non_null(script_find(s, KR_ACT_DONE));
+	assert_int_equal(script_frame_count(s, KR_FRAME_CLOSE), 1);
+}
+
+static void test_a_reader_is_served_first(void **state)
+{
+	struct script *s = *state;
+	struct kr_msg_request m;
+	uint32_t blob;
+
+	assert_int_equal(script_add(s, 3, 500, false, 0, &blob), KR_OK);
+	kr_node_blob_reader(s->node, s->now_ns, blob, 0, 100);
+	script_drain(s);
+	script_accept(s, 12);
+	script_hello(s, 63, KR_PEER_AGENT);
+	script_open(s, 2, 3, 500, KR_HAVE_ALL);
+	assert_int_equal(requested(s, 0, &m), 100);
+	assert_int_equal(requested(s, 1, &m), 101);
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_two_pieces_are_asked_of_a_peer),
+		T(test_a_piece_is_verified_then_announced),
+		T(test_the_next_piece_is_asked_while_the_last_block_comes),
+		T(test_a_liar_is_closed_and_reported),
+		cmocka_unit_test(test_blocks_nobody_asked_for_close),
+		T(test_a_block_that_comes_twice_closes),
+		T(test_busy_is_asked_again_later),
+		T(test_a_silent_peer_is_pinged_and_closed),
+		T(test_a_reset_gives_pieces_back),
+		T(test_an_overdue_block_is_asked_elsewhere),
+		T(test_a_mixed_corrupt_piece_blames_nobody_yet),
+		T(test_have_lets_a_piece_be_asked),
+		T(test_the_end_closes_the_stream_of_a_complete_peer),
+		T(test_a_reader_is_served_first),
+	};
+	return cmocka_run_group_tests_name("fetch", tests, NULL, NULL);
+}
