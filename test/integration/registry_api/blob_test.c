@@ -319,7 +319,8 @@ static void test_a_client_that_leaves_is_cleaned_up(void **state)
 	http_open(&c, x->port);
 	get(&c, x->path, "");
 	assert_true(http_read_head(&c, &r));
-	assert_int_equal(http_fill(&c), 1);
+	while (c.len < 1000)
+		assert_int_equal(http_fill(&c), 1);
 	http_close(&c);
 	assert_true(fake_registry_settle(&x->fake));
 }
