@@ -126,7 +126,8 @@ KR_NODISCARD enum kr_err kr_rpc_client_open(struct kr_io *io,
 void kr_rpc_client_close(struct kr_rpc_client *c);
 struct kr_addr kr_rpc_client_addr(const struct kr_rpc_client *c);
 
-/* Is the connection up (or not yet tried)?  false: the last attempt failed. */
+/* Is the connection up (or not yet tried)?  false: the last attempt failed;
+ * further ones follow by themselves, at most 5 s apart. */
 bool kr_rpc_client_healthy(const struct kr_rpc_client *c);
 
 /*

@@ -7,6 +7,9 @@
  *	   |                | refused, too slow       | closed, reset
  *	   +---- back-off --+-------------------------+
  *
+ * A client whose attempt failed goes on trying, called or not: who asks whether
+ * it is healthy may send no traffic until it is.
+ *
  * A connection on which the other side said something before it ended costs
  * no back-off: the next call connects at once.  Calls wait (list `waiting`)
  * until they could be sent (list `sent`).
@@ -325,13 +328,14 @@ static void on_connected(struct kr_op *op, enum kr_err err, uint32_t n)
 	release(c);
 }
 
-/* Connect if somebody waits, now or when the back-off is over. */
+/* Connect if somebody waits, or if the last attempt failed (so that health is
+ * known again without traffic), now or when the back-off is over. */
 static void go_online_or_wait(struct kr_rpc_client *c)
 {
 	const uint64_t now_ns = kr_io_now_ns(c->io);
 
 	if (c->closed || c->connecting || c->line != NULL ||
-	    c->waiting.first == NULL)
+	    (c->waiting.first == NULL && c->last_err == KR_OK))
 		return;
 	if (now_ns < c->retry_at_ns) {
 		kr_io_timer_set(c->io, &c->retry_timer, c->retry_at_ns,

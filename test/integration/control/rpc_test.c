@@ -404,6 +404,24 @@ static void test_a_server_that_dies_mid_call_ends_it_and_comes_back(
 	kr_rpc_reply(f->held[0], params); /* of the old server */
 }
 
+static void test_health_returns_without_a_call(void **state)
+{
+	struct fixture *f = *state;
+	const uint16_t port = kr_rpc_server_addr(f->server).port;
+	const uint64_t end_ns = kr_clock_mono_ns() + 10 * SEC;
+	struct seen refused = { 0 };
+
+	kr_rpc_server_close(f->server);
+	call(f, &refused, "test.echo", params, 10 * MS);
+	turn_until(f, &refused.count, 1);
+	assert_false(kr_rpc_client_healthy(f->client));
+
+	open_server(f, port, 0);
+	while (!kr_rpc_client_healthy(f->client) && kr_clock_mono_ns() < end_ns)
+		turn_for(f, 10 * MS);
+	assert_true(kr_rpc_client_healthy(f->client));
+}
+
 /* A process that accepts one connection, reads, and is then killed. */
 static pid_t fork_deaf_server(int listen_fd)
 {
@@ -606,6 +624,7 @@ int main(void)
 		T(test_closing_the_client_ends_its_calls),
 		T(test_a_client_may_be_closed_from_done),
 		T(test_a_server_that_dies_mid_call_ends_it_and_comes_back),
+		T(test_health_returns_without_a_call),
 		T(test_a_killed_process_ends_its_calls),
 		T(test_garbage_closes_only_its_connection),
 		T(test_a_silent_connection_is_closed_when_idle),
