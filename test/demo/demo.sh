@@ -47,7 +47,11 @@ clean_up() {
 		wait "$dev_pid" 2>/dev/null || true
 	fi
 	[ -z "$dir" ] || rm -rf "$dir"
-	[ $status -eq 0 ] || echo "demo: FAILED" >&2
+	case $status in
+	0) ;;
+	130 | 143) echo "demo: stopped" >&2 ;;
+	*) echo "demo: FAILED" >&2 ;;
+	esac
 	exit $status
 }
 

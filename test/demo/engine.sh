@@ -15,7 +15,7 @@ docker_() {
 	local seconds=$1 docker=/usr/bin/docker
 	shift
 	[ -x $docker ] || docker=docker
-	timeout "$seconds" env -u DOCKER_HOST -u DOCKER_CONTEXT "$docker" \
+	timeout --foreground "$seconds" env -u DOCKER_HOST -u DOCKER_CONTEXT "$docker" \
 		--config "$dir/docker-config" \
 		-H "unix://$dir/engine/docker.sock" "$@"
 }
@@ -94,7 +94,7 @@ image_push() {
 	if [ $client = docker ]; then
 		docker_ $step_seconds push "$1"
 	else
-		timeout $step_seconds skopeo copy --dest-tls-verify=false \
+		timeout --foreground $step_seconds skopeo copy --dest-tls-verify=false \
 			--preserve-digests "oci:$dir/image:${1##*:}" \
 			"docker://$1"
 	fi
@@ -104,7 +104,7 @@ image_pull() {
 	if [ $client = docker ]; then
 		docker_ $step_seconds pull "$1"
 	else
-		mkdir -p "$dir/pulled" && timeout $step_seconds skopeo copy \
+		mkdir -p "$dir/pulled" && timeout --foreground $step_seconds skopeo copy \
 			--src-tls-verify=false --preserve-digests \
 			"docker://$1" "dir:$dir/pulled"
 	fi
