@@ -11,11 +11,12 @@
 #ifndef KR_REGISTRY_API_ASK_H
 #define KR_REGISTRY_API_ASK_H
 
+#include "registry_api/h2o_wrap.h" /* first: it asks for GNU declarations */
+
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "core/list.h"
-#include "registry_api/h2o_wrap.h"
 #include "registry_api/registry.h"
 
 struct kr_ask;

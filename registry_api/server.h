@@ -19,6 +19,8 @@
 #ifndef KR_REGISTRY_API_SERVER_H
 #define KR_REGISTRY_API_SERVER_H
 
+#include "registry_api/h2o_wrap.h" /* first: it asks for GNU declarations */
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -31,7 +33,6 @@
 #include "registry_api/ask.h"
 #include "registry_api/errors.h"
 #include "registry_api/grammar.h"
-#include "registry_api/h2o_wrap.h"
 #include "registry_api/head.h"
 #include "registry_api/http.h"
 #include "registry_api/phr.h"
