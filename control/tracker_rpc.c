@@ -15,7 +15,7 @@
 enum {
 	REPLICAS_DEFAULT = 3,
 	CACHE_DEFAULT = 64 * 1024 * 1024,
-	REQUEST_LEN_MAX = 1024 * 1024,
+	REQUEST_LEN_MAX = 2 * 1024 * 1024, /* the longest announce */
 	EXPIRE_AT_ONCE = 10000,
 };
 
