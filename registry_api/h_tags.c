@@ -78,6 +78,17 @@ static void reply_names(struct kr_conn *c, struct kr_bytes names, uint32_t n,
 	kr_buf_fini(&body);
 }
 
+/* How many names are asked for; -1: that is malformed. */
+static int64_t page_size(const struct kr_conn *c)
+{
+	uint32_t n = PAGE_MAX;
+
+	if (kr_query_get_u32(kr_req_query(c), "n", UINT32_MAX, &n) ==
+	    KR_E_INVALID)
+		return -1;
+	return n < PAGE_MAX ? n : PAGE_MAX;
+}
+
 static void on_list(struct kr_ask *ask)
 {
 	struct kr_conn *c = ask->owner;
@@ -87,8 +98,11 @@ static void on_list(struct kr_ask *ask)
 		kr_reply_err(c, call->err, call->text, KR_OCI_NAME_UNKNOWN);
 		return;
 	}
-	reply_names(c, (struct kr_bytes){ call->bytes, call->len }, call->limit,
-		    call->more);
+	if (page_size(c) == 0)
+		reply_names(c, (struct kr_bytes){ NULL, 0 }, 0, false);
+	else
+		reply_names(c, (struct kr_bytes){ call->bytes, call->len },
+			    call->limit, call->more);
 	free(call->bytes);
 	call->bytes = NULL;
 }
@@ -97,9 +111,9 @@ void kr_h_tags(struct kr_conn *c)
 {
 	const struct kr_bytes query = kr_req_query(c);
 	char last[KR_TAG_MAX + 1] = "";
-	uint32_t n = PAGE_MAX;
+	const int64_t n = page_size(c);
 
-	if (kr_query_get_u32(query, "n", UINT32_MAX, &n) == KR_E_INVALID) {
+	if (n < 0) {
 		kr_reply_error(c, KR_OCI_BAD_REQUEST,
 			       "n is not a number of tags", NULL);
 		return;
@@ -112,6 +126,7 @@ void kr_h_tags(struct kr_conn *c)
 	}
 	struct kr_reg_call *call = kr_req_call(c, KR_REG_TAGS_LIST);
 	memcpy(call->tag, last, strlen(last) + 1);
-	call->limit = n < PAGE_MAX ? n : PAGE_MAX;
+	/* None: still, is there such a repository? */
+	call->limit = n > 0 ? (uint32_t)n : 1;
 	kr_req_ask(c, on_list);
 }

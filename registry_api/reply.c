@@ -56,6 +56,9 @@ void kr_reply_begin(struct kr_conn *c, int status)
 		kr_reply_header(c, "Docker-Distribution-API-Version",
 				"registry/2.0");
 	kr_metric_add(c->srv->requests[c->route.kind][status / 100], 1);
+	kr_log_debug("http", "answer", KR_U64("status", (uint64_t)status),
+		     KR_STR("route", kr_route_name(c->route.kind)),
+		     KR_STR("repository", c->route.repo));
 }
 
 static void send_all(struct kr_conn *c, const void *body, size_t len)
@@ -100,7 +103,7 @@ void kr_reply_error(struct kr_conn *c, enum kr_oci_code code,
 		kr_buf_reset(&body); /* the status says it, too */
 	if (status == 503)
 		kr_reply_header(c, "Retry-After", "1");
-	if (status >= 500)
+	if (status >= 500 && !c->ask.canceled) /* else nobody is told */
 		kr_log_warn(
 			"http", "request failed",
 			KR_U64("status", (uint64_t)status),

@@ -168,10 +168,20 @@ static enum kr_err do_blob_send(struct fake_registry *f,
 	return KR_OK;
 }
 
-static enum kr_err recv_length(struct fake_object *o, struct kr_reg_call *call,
-			       uint8_t *scratch)
+/* Where only the number of bytes counts, they are not kept. */
+static void take(struct fake_registry *f, struct fake_object *o,
+		 const uint8_t *bytes, size_t len)
 {
-	append(o, call->prefix, call->prefix_len);
+	if (f->discard_uploads)
+		o->len += len;
+	else
+		append(o, bytes, len);
+}
+
+static enum kr_err recv_length(struct fake_registry *f, struct fake_object *o,
+			       struct kr_reg_call *call, uint8_t *scratch)
+{
+	take(f, o, call->prefix, call->prefix_len);
 	call->moved = call->prefix_len;
 	while (call->moved < call->length) {
 		const uint64_t left = call->length - call->moved;
@@ -181,14 +191,14 @@ static enum kr_err recv_length(struct fake_object *o, struct kr_reg_call *call,
 				  left < CHUNK ? (size_t)left : CHUNK, &got);
 		if (err != KR_OK)
 			return err;
-		append(o, scratch, got);
+		take(f, o, scratch, got);
 		call->moved += got;
 	}
 	return KR_OK;
 }
 
-static enum kr_err recv_chunked(struct fake_object *o, struct kr_reg_call *call,
-				uint8_t *scratch)
+static enum kr_err recv_chunked(struct fake_registry *f, struct fake_object *o,
+				struct kr_reg_call *call, uint8_t *scratch)
 {
 	struct phr_chunked_decoder dec;
 	size_t got = call->prefix_len;
@@ -202,7 +212,7 @@ static enum kr_err recv_chunked(struct fake_object *o, struct kr_reg_call *call,
 			phr_decode_chunked(&dec, (char *)scratch, &len);
 		if (rest == -1)
 			return KR_E_PROTO;
-		append(o, scratch, len);
+		take(f, o, scratch, len);
 		call->moved += len;
 		if (rest >= 0) {
 			call->surplus = malloc((size_t)rest + 1);

@@ -10,12 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "core/addr.h"
 #include "core/clock.h"
+#include "core/rand.h"
 #include "registry_api/http.h"
 #include "test/support/fake_registry.h"
 #include "test/support/http_client.h"
@@ -292,6 +294,77 @@ static void test_small_bodies_have_a_common_budget(void **state)
 	assert_int_equal(r.status, 100);
 }
 
+/* Damaged requests, cut into random pieces, many behind one another. */
+static size_t make_noise(struct kr_rand *r, char *out, size_t cap)
+{
+	static const char *const requests[] = {
+		"GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n",
+		"HEAD /v2/a/manifests/x HTTP/1.1\r\nHost: h\r\n\r\n",
+		"GET "
+		"/v2/a/blobs/sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c"
+		"1fa7425e73043362938b9824 HTTP/1.1\r\nHost: h\r\n\r\n",
+		"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: h\r\n"
+		"Content-Length: 0\r\n\r\n",
+		"PATCH "
+		"/v2/a/blobs/uploads/00000000-0000-4000-8000-000000000001 "
+		"HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+		"5\r\nhello\r\n0\r\n\r\n",
+		"PUT /v2/a/blobs/uploads/00000000-0000-4000-8000-000000000001"
+		"?digest=sha256:"
+		"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e"
+		"73043362938b9824 HTTP/1.1\r\nHost: h\r\nContent-Length: 5"
+		"\r\n\r\nhello",
+		"PUT /v2/a/manifests/x HTTP/1.1\r\nHost: h\r\n"
+		"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+	};
+	size_t len = 0;
+
+	for (uint32_t n = 1 + kr_rand_below(r, 6); n > 0; n--) {
+		const char *text = requests[kr_rand_below(
+			r, sizeof(requests) / sizeof(requests[0]))];
+		const size_t more = strlen(text);
+		if (len + more > cap)
+			break;
+		memcpy(out + len, text, more);
+		len += more;
+	}
+	for (uint32_t n = kr_rand_below(r, 4); n > 0; n--)
+		out[kr_rand_below(r, (uint32_t)len)] = (char)kr_rand_u64(r);
+	return len;
+}
+
+static void test_damaged_requests_harm_nobody(void **state)
+{
+	enum { CLIENTS = 400 };
+	const uint16_t port = start((struct kr_http_opts){
+		.pull = true, .push = true, .registry = &fake.registry });
+	struct kr_rand r;
+	struct http_client c;
+	char noise[4096];
+	(void)state;
+
+	(void)fake_registry_add_blob(&fake, "hello", 5);
+	kr_rand_init(&r, 20260131);
+	for (int i = 0; i < CLIENTS; i++) {
+		const size_t len = make_noise(&r, noise, sizeof(noise));
+		const size_t cut = kr_rand_below(&r, (uint32_t)len);
+		http_open(&c, port);
+		(void)(http_write(&c, noise, cut) &&
+		       http_write(&c, noise + cut, len - cut));
+		const uint32_t manner = kr_rand_below(&r, 3);
+		if (manner > 0)
+			(void)shutdown(c.fd, SHUT_WR);
+		while (manner > 1 && http_fill(&c) > 0)
+			; /* read to the end; else leave at once */
+		http_close(&c);
+	}
+	http_open(&c, port);
+	get(&c, "/health");
+	expect(&c, 200, "OK\n");
+	http_close(&c);
+	assert_true(fake_registry_settle(&fake));
+}
+
 static void test_stop_waits_for_the_role(void **state)
 {
 	const uint16_t port = start((struct kr_http_opts){
@@ -345,6 +418,7 @@ int main(void)
 		TEST(test_a_client_that_leaves_early_cancels_the_call),
 		TEST(test_a_request_sent_early_waits_its_turn),
 		TEST(test_small_bodies_have_a_common_budget),
+		TEST(test_damaged_requests_harm_nobody),
 		TEST(test_stop_waits_for_the_role),
 		TEST(test_a_body_that_nobody_needs_is_swallowed),
 	};
