@@ -213,6 +213,21 @@ static void cancel_work(struct kr_desk_job *job)
 	}
 }
 
+/* One request at a time works on a session; what stands there may be asked
+ * meanwhile, so that a client can go on where a connection of it broke that
+ * we still take for alive. */
+static void answer_busy(struct work *w, const struct session *s)
+{
+	if (w->call->op != KR_REG_UPLOAD_STAT ||
+	    (s->upload == NULL && !s->is_whole)) {
+		end(w, KR_E_BUSY, "another request works on this session");
+		return;
+	}
+	w->call->size =
+		s->is_whole ? s->whole.size_bytes : kr_upload_size(s->upload);
+	end(w, KR_OK, NULL);
+}
+
 /* Handler of every op on an existing session: find it, maybe on disk. */
 static void on_session(void *ctx, struct kr_reg_call *call)
 {
@@ -225,7 +240,7 @@ static void on_session(void *ctx, struct kr_reg_call *call)
 		return;
 	s = find_session(all, call->upload_id);
 	if (s != NULL && s->busy) {
-		end(w, KR_E_BUSY, "another request works on this session");
+		answer_busy(w, s);
 		return;
 	}
 	if (s != NULL) {

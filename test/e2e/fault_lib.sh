@@ -64,7 +64,7 @@ hook_cleanup()
 {
 	local dir
 	for dir in "${SMALL_DISKS[@]}"; do
-		umount -l "$dir"
+		mountpoint -q "$dir" && umount -l "$dir"
 	done
 }
 

@@ -52,7 +52,7 @@ say() { printf '%s\n' "- $*" >&2; }
 
 fail()
 {
-	printf 'FAILED: %s\n' "$*" >&2
+	printf 'FAILED: %s\n' "$*" | tee -a "$WORK/failure" >&2
 	print_stack
 	exit 1
 }
@@ -88,10 +88,10 @@ print_logs()
 	local log
 	for log in "$WORK"/log/*; do
 		[ -s "$log" ] || continue
-		printf -- '---- %s (last %s lines)\n' "${log##*/}" \
-			"$LOG_LINES" >&2
-		tail -n "$LOG_LINES" "$log" >&2
-	done
+		printf -- '---- %s\n' "${log##*/}"
+		grep -av " info limits " "$log" | tail -n "$LOG_LINES"
+	done >&2
+	[ ! -s "$WORK/failure" ] || cat "$WORK/failure" >&2
 }
 
 # ---- start and end -------------------------------------------------------
@@ -117,7 +117,7 @@ work_close()
 	if [ "$status" = 0 ]; then
 		roles_stop || status=1
 	fi
-	kill_everything
+	kill_everything 2>/dev/null # where the shell reports its dead jobs
 	[ "$status" = 0 ] || [ "$status" = 77 ] || print_logs
 	if [ "${KEEP:-0}" = 1 ]; then
 		say "kept: $WORK"
@@ -195,10 +195,10 @@ wait_ready()
 # any process lives that we left behind.
 ports_open()
 {
-	local i slot dir=${TMPDIR:-/tmp}/kraken-e2e-ports
+	local i slot start=$RANDOM dir=${TMPDIR:-/tmp}/kraken-e2e-ports
 	mkdir -p "$dir"
 	for ((i = 0; i < PORT_SLOTS; i++)); do
-		slot=$(((RANDOM + i) % PORT_SLOTS))
+		slot=$(((start + i) % PORT_SLOTS))
 		exec 9>"$dir/$slot"
 		if flock -n 9; then
 			PORT_NEXT=$((PORT_FIRST + slot * PORT_SLOT_SIZE))
