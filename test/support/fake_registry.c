@@ -240,8 +240,8 @@ static enum kr_err do_upload_recv(struct fake_registry *f,
 	if (o != NULL && call->offset != UINT64_MAX && call->offset != o->len)
 		err = KR_E_RANGE;
 	else if (o != NULL)
-		err = call->chunked ? recv_chunked(o, call, scratch)
-				    : recv_length(o, call, scratch);
+		err = call->chunked ? recv_chunked(f, o, call, scratch)
+				    : recv_length(f, o, call, scratch);
 	if (o != NULL)
 		call->size = o->len;
 	free(scratch);

@@ -48,6 +48,7 @@ struct fake_registry {
 	const char *fail_text;             /* with a failure; or NULL */
 	unsigned delay_ms[KR_REG_OP_COUNT];
 	uint64_t send_break_at; /* BLOB_SEND: fail after so many; 0: never */
+	bool discard_uploads;   /* count bytes, do not keep them */
 	uint64_t send_hold_at;  /* BLOB_SEND: wait for cancel; 0: never */
 };
 

@@ -237,6 +237,37 @@ static void test_requests_may_be_pipelined_behind_a_body(void **state)
 	expect_only(x, 201);
 }
 
+static size_t resident_pages(void)
+{
+	unsigned long total = 0, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu %lu", &total, &resident), 2);
+	fclose(f);
+	return resident;
+}
+
+static void test_a_large_body_takes_no_memory(void **state)
+{
+	enum { LARGE = 256 << 20, ROOM = 16 << 20 };
+	struct fixture *x = *state;
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	x->fake.discard_uploads = true;
+	begin(x);
+	const size_t before = resident_pages();
+	assert_true(http_printf(&x->c,
+				"PATCH %s HTTP/1.1\r\nHost: h\r\n"
+				"Transfer-Encoding: chunked\r\n\r\n",
+				x->location));
+	for (size_t at = 0; at < LARGE; at += BODY_LEN)
+		write_chunk(x, x->body, BODY_LEN);
+	assert_true(http_printf(&x->c, "0\r\n\r\n"));
+	expect_range(x, 202, "0-268435455");
+	assert_in_range(resident_pages(), 0, before + ROOM / page);
+}
+
 static void test_a_put_may_carry_the_body(void **state)
 {
 	struct fixture *x = *state;
@@ -587,6 +618,7 @@ int main(void)
 		TEST(test_a_chunked_patch),
 		TEST(test_many_patches_on_one_connection),
 		TEST(test_requests_may_be_pipelined_behind_a_body),
+		TEST(test_a_large_body_takes_no_memory),
 		TEST(test_a_put_may_carry_the_body),
 		TEST(test_a_post_may_be_the_whole_upload),
 		TEST(test_the_empty_blob_can_be_uploaded),
