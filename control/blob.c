@@ -216,18 +216,31 @@ void kr_blob_notice(struct kr_blob *b)
 	kr_transfer_call_back(b->t);
 }
 
+static void wake(struct kr_blob_wait *w, enum kr_err err)
+{
+	struct kr_transfer *t = w->blob->t;
+
+	kr_list_del(&w->link);
+	w->err = err;
+	kr_list_add_tail(&t->due_waits, &w->link);
+	kr_transfer_call_back(t);
+}
+
 void kr_blob_wake(struct kr_blob *b, enum kr_err err)
 {
-	struct kr_list *it;
+	kr_list_for_each_safe(it, &b->waits)
+		wake(KR_CONTAINER_OF(it, struct kr_blob_wait, link), err);
+}
 
-	while ((it = kr_list_first(&b->waits)) != NULL) {
+void kr_blob_wake_room(struct kr_blob *b)
+{
+	kr_list_for_each_safe(it, &b->waits)
+	{
 		struct kr_blob_wait *w =
 			KR_CONTAINER_OF(it, struct kr_blob_wait, link);
 
-		kr_list_del(it);
-		w->err = err;
-		kr_list_add_tail(&b->t->due_waits, it);
-		kr_transfer_call_back(b->t);
+		if (w->room_will_do)
+			wake(w, KR_OK);
 	}
 }
 
@@ -409,6 +422,15 @@ void kr_blob_wait(struct kr_blob *b, struct kr_blob_wait *w,
 		kr_blob_wake(b, KR_OK);
 	else if (b->state == KR_BLOB_FAILED)
 		kr_blob_wake(b, b->why);
+}
+
+void kr_blob_wait_room(struct kr_blob *b, struct kr_blob_wait *w,
+		       kr_blob_wait_fn *done)
+{
+	kr_blob_wait(b, w, done);
+	w->room_will_do = true;
+	if (b->state != KR_BLOB_FAILED && b->fd >= 0)
+		kr_blob_wake_room(b);
 }
 
 void kr_blob_wait_cancel(struct kr_blob_wait *w)

@@ -331,6 +331,8 @@ static void on_open(struct kr_job *j)
 		if (err == KR_OK)
 			err = prepare(b);
 		if (err == KR_OK)
+			kr_blob_wake_room(b);
+		if (err == KR_OK)
 			work(b, run_resume, on_resumed);
 		else if (err == KR_E_EXISTS)
 			open_again(b);

@@ -138,9 +138,14 @@ struct kr_blob_wait { /* private */
 	struct kr_blob *blob;
 	kr_blob_wait_fn *done;
 	enum kr_err err;
+	bool room_will_do;
 };
 void kr_blob_wait(struct kr_blob *b, struct kr_blob_wait *w,
 		  kr_blob_wait_fn *done);
+/* Wait only until the disk has room for @b: what kr_transfer_fetch could not
+ * say.  KR_OK also when it is complete. */
+void kr_blob_wait_room(struct kr_blob *b, struct kr_blob_wait *w,
+		       kr_blob_wait_fn *done);
 void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
 
 /*

@@ -213,6 +213,8 @@ void kr_blob_fail(struct kr_blob *b, enum kr_err why, bool keep);
 /* Something is due to the user; see kr_transfer_call_back. */
 void kr_blob_notice(struct kr_blob *b);
 void kr_blob_wake(struct kr_blob *b, enum kr_err err); /* waiters */
+/* There is room for @b: tell those who wait for no more than that. */
+void kr_blob_wake_room(struct kr_blob *b);
 /* A job of it goes to the pool; it ended: a failed partial is let go. */
 void kr_blob_job_begin(struct kr_blob *b);
 void kr_blob_job_over(struct kr_blob *b);

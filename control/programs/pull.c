@@ -183,6 +183,30 @@ static void give_handle(struct work *w, struct kr_blob *b, uint64_t size)
 	end(w, KR_OK, NULL);
 }
 
+static void blob_has_room(struct kr_blob_wait *wait, enum kr_err err)
+{
+	struct work *w = KR_CONTAINER_OF(wait, struct work, wait);
+	struct kr_blob *b = w->blob;
+
+	w->phase = AT_REST;
+	if (err != KR_OK)
+		end(w, err,
+		    err == KR_E_NOSPC ? "no room for the blob on the disk of "
+					"this host"
+				      : kr_err_text(err));
+	else
+		give_handle(w, b, kr_blob_size_bytes(b));
+}
+
+/* The head of a response promises the body: not before there is room for it,
+ * else a full disk looks like a broken connection. */
+static void wait_room(struct work *w, struct kr_blob *b)
+{
+	w->blob = b;
+	w->phase = WAITING;
+	kr_blob_wait_room(b, &w->wait, blob_has_room);
+}
+
 static void on_open(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_pull *p = ctx;
@@ -334,7 +358,10 @@ static void wait_whole(struct work *w)
 static void have_blob(struct work *w, struct kr_blob *b, uint64_t size)
 {
 	if (w->call->op == KR_REG_BLOB_OPEN) {
-		give_handle(w, b, size);
+		if (b == NULL || kr_blob_complete(b))
+			give_handle(w, b, size);
+		else
+			wait_room(w, b);
 		return;
 	}
 	w->blob = b;
