@@ -469,8 +469,11 @@ enum kr_err kr_tracker_msg_peer_addr(const struct kr_tracker_msg_peer *peer,
 			return KR_E_PROTO;
 		a = *from;
 	} else {
-		const bool v6 = memchr(peer->ip, ':', len) != NULL;
+		bool v6 = false;
 		size_t at = 0;
+
+		for (size_t i = 0; i < len; i++)
+			v6 = v6 || peer->ip[i] == ':';
 
 		if (v6)
 			text[at++] = '[';

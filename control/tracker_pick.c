@@ -68,7 +68,10 @@ struct handout {
 
 static bool is_near(const struct handout *h, const struct tracker_member *m)
 {
-	return strcmp(m->host->peer.zone, h->asker->host->peer.zone) == 0;
+	const char *a = m->host->peer.zone, *b = h->asker->host->peer.zone;
+	const size_t len = strlen(a);
+
+	return strlen(b) == len && memcmp(a, b, len) == 0;
 }
 
 static bool is_eligible(const struct handout *h, const struct tracker_member *m)
