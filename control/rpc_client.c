@@ -29,6 +29,7 @@
 #define CONNECT_DEFAULT_NS UINT64_C(2000000000)
 #define BACKOFF_MIN_NS     UINT64_C(50000000)
 #define BACKOFF_MAX_NS     UINT64_C(5000000000)
+#define LIVED_NS           UINT64_C(1000000000)
 
 struct call_list {
 	struct kr_rpc_call *first, *last;
@@ -38,6 +39,7 @@ struct call_list {
 struct line {
 	struct kr_rpc_link link;
 	struct kr_rpc_client *client;
+	uint64_t since_ns;
 	bool heard; /* a message arrived */
 };
 
@@ -253,6 +255,16 @@ static bool may_read(struct kr_rpc_link *l)
 	return true;
 }
 
+/* Did the connection prove that somebody serves there?  A server ends what is
+ * idle for long; what accepts and ends at once is none. */
+static bool was_good(const struct line *line, enum kr_err why)
+{
+	const uint64_t now_ns = kr_io_now_ns(line->client->io);
+
+	return line->heard ||
+	       (why == KR_E_CLOSED && now_ns - line->since_ns >= LIVED_NS);
+}
+
 static void on_dead(struct kr_rpc_link *l, enum kr_err why)
 {
 	struct line *line = line_of(l);
@@ -264,11 +276,9 @@ static void on_dead(struct kr_rpc_link *l, enum kr_err why)
 	kr_rpc_link_close(l);
 	hold(c);
 	finish_all(&c->sent, why);
-	if (c->closed)
-		;
-	else if (line->heard)
+	if (!c->closed && was_good(line, why))
 		go_online_or_wait(c);
-	else
+	else if (!c->closed)
 		attempt_failed(c, why);
 	release(c);
 }
@@ -314,6 +324,7 @@ static void on_connected(struct kr_op *op, enum kr_err err, uint32_t n)
 	}
 	if (line != NULL) {
 		line->client = c;
+		line->since_ns = kr_io_now_ns(c->io);
 		c->line = line;
 		c->last_err = KR_OK;
 		hold(c);
