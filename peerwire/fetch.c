@@ -511,7 +511,10 @@ void kr_fetch_body_done(struct kr_node *n, struct kr_conn *c)
 	struct kr_request *r = c->arriving, *copy;
 
 	kr_assert(c->in_body);
+	const uint64_t took_ns = n->now_ns - c->body_since_ns + 1;
+
 	c->in_body = false;
+	c->body_ns = c->body_ns == 0 ? took_ns : (3 * c->body_ns + took_ns) / 4;
 	c->heard_ns = c->useful_ns = n->now_ns;
 	if (r == NULL) {
 		n->stats.discarded_bytes += c->body_bytes;

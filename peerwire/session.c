@@ -493,7 +493,7 @@ void kr_conn_take(struct kr_node *n, struct kr_conn *c, const uint8_t *buf,
 
 /* ---- time --------------------------------------------------------------- */
 
-static void ping(struct kr_node *n, struct kr_conn *c)
+void kr_conn_ping(struct kr_node *n, struct kr_conn *c)
 {
 	if (c->pinged_ns != 0)
 		return;
@@ -502,11 +502,17 @@ static void ping(struct kr_node *n, struct kr_conn *c)
 	kr_send_plain(n, c, KR_FRAME_PING, 0, 0);
 }
 
-/* How long a block may take from its head to its end. */
+/* How long a block may take from its head to its end: many times what it took
+ * this peer before; of one that sent none yet, what the slowest may take. */
 static uint64_t body_max_ns(const struct kr_node *n, const struct kr_conn *c)
 {
+	const uint64_t slowest_ns =
+		c->body_bytes * KR_NS_PER_S / n->pol.body_rate_min_bytes_per_s;
+	const uint64_t usual_ns = 16 * c->body_ns;
+
 	return n->pol.silence_close_ns +
-	       c->body_bytes * KR_NS_PER_S / n->pol.body_rate_min_bytes_per_s;
+	       (c->body_ns != 0 && usual_ns < slowest_ns ? usual_ns
+							 : slowest_ns);
 }
 
 /* Silent with something owed?  A block on its way is not heard of until it
@@ -514,7 +520,7 @@ static uint64_t body_max_ns(const struct kr_node *n, const struct kr_conn *c)
 static void check_silence(struct kr_node *n, struct kr_conn *c)
 {
 	const uint64_t silent = n->now_ns - c->heard_ns;
-	const bool owes = c->request_count > 0;
+	const bool owes = c->request_count > 0 || c->late_ns > c->heard_ns;
 
 	if (c->in_body) {
 		if (n->now_ns - c->body_since_ns > body_max_ns(n, c)) {
@@ -528,7 +534,7 @@ static void check_silence(struct kr_node *n, struct kr_conn *c)
 	const uint64_t close_ns =
 		owes ? n->pol.silence_close_ns : 2 * n->pol.keepalive_ns;
 	if (silent >= ping_ns)
-		ping(n, c);
+		kr_conn_ping(n, c);
 	/* It had the time to answer the ping, too. */
 	if (silent >= close_ns && c->pinged_ns != 0 &&
 	    n->now_ns - c->pinged_ns >= close_ns - ping_ns) {

@@ -93,6 +93,8 @@ struct kr_conn {
 	uint64_t rate_bytes_per_s;
 	uint64_t rtt_ns;
 	uint64_t ask_after_ns, backoff_ns; /* it said busy */
+	uint64_t late_ns; /* a request was overdue; no use until it is heard */
+	uint64_t body_ns; /* what its blocks take, on average; 0: not known */
 
 	/* what it asks of us */
 	struct kr_list uploads; /* of kr_upload.in_conn, oldest first */
@@ -218,8 +220,9 @@ struct kr_fetch {
 	struct kr_list requests; /* of kr_request.in_fetch */
 	struct kr_swarm *swarm;
 	uint32_t piece, piece_bytes, block_count;
-	uint32_t attempts; /* times a block was overdue */
-	uint32_t avoid;    /* handle of whom not to ask until then */
+	uint32_t attempts;   /* times it was overdue */
+	uint64_t overdue_ns; /* the last time */
+	uint32_t avoid;      /* handle of whom not to ask until then */
 	uint64_t avoid_until_ns;
 	struct kr_blocks got, asked;
 	bool solo;                        /* all blocks from one peer */
@@ -372,6 +375,7 @@ void kr_conn_gone(struct kr_node *n, struct kr_conn *c);
 /* Cut @buf into frames and deal with them. */
 void kr_conn_take(struct kr_node *n, struct kr_conn *c, const uint8_t *buf,
 		  size_t len, size_t *ret_taken);
+void kr_conn_ping(struct kr_node *n, struct kr_conn *c);
 void kr_conn_tick(struct kr_node *n, struct kr_conn *c);
 /* Close the connections that are broken. */
 void kr_conn_reap(struct kr_node *n);

@@ -108,27 +108,42 @@ uint64_t kr_request_due_ns(const struct kr_node *n, const struct kr_conn *c,
 
 /* ---- whom --------------------------------------------------------------- */
 
-/* Is it open, and neither busy nor silent? */
+/* Is it open, and neither busy nor silent?  Who was late is asked again when
+ * something was heard of it. */
 static bool is_willing(const struct kr_node *n, const struct kr_stream *st)
 {
 	const struct kr_conn *c = st->conn;
 
 	return st->state == KR_STREAM_OPEN && !c->broken &&
-	       c->ask_after_ns <= n->now_ns &&
+	       c->ask_after_ns <= n->now_ns && c->late_ns <= c->heard_ns &&
 	       !(c->pinged_ns != 0 && c->request_count > 0 &&
 		 n->now_ns - c->heard_ns >= n->pol.silence_ping_ns);
+}
+
+/* Pieces that may be asked of @st at once.  The few of the policy are for a
+ * crowd; with few neighbours each must fill its part of the window, or a long
+ * way would leave most of it empty. */
+static uint64_t pipeline_pieces(const struct kr_node *n,
+				const struct kr_stream *st)
+{
+	const uint8_t role = st->conn->role;
+	const bool seeds = role == KR_PEER_ORIGIN || role == KR_PEER_PROXY;
+	const uint64_t least = seeds ? n->pol.pipeline_origin_pieces
+				     : n->pol.pipeline_peer_pieces;
+	const uint64_t sources = st->swarm->neighbour_count + n->dial_count;
+	const uint64_t part =
+		kr_window_bytes(n) / (sources * st->swarm->piece_bytes);
+
+	return part > least ? part : least;
 }
 
 static bool can_ask(const struct kr_node *n, const struct kr_stream *st)
 {
 	const struct kr_conn *c = st->conn;
-	const bool seeds =
-		c->role == KR_PEER_ORIGIN || c->role == KR_PEER_PROXY;
 
 	return is_willing(n, st) &&
-	       c->piece_count < (seeds ? n->pol.pipeline_origin_pieces
-				       : n->pol.pipeline_peer_pieces) &&
-	       c->request_count < n->pol.conn_requests_max;
+	       c->request_count < n->pol.conn_requests_max &&
+	       c->piece_count < pipeline_pieces(n, st);
 }
 
 /* An orphan that @st may be asked for. */
@@ -370,7 +385,10 @@ static void on_overdue(struct kr_node *n, struct kr_request *r)
 	struct kr_stream *other = other_stream(n, r, copy);
 
 	n->stats.overdue_requests++;
-	f->attempts++;
+	if (f->overdue_ns != n->now_ns)
+		f->attempts++; /* once, however many of its blocks */
+	f->overdue_ns = c->late_ns = n->now_ns;
+	kr_conn_ping(n, c);
 	if (c->rate_bytes_per_s > 8192) /* it promised more than it holds */
 		c->rate_bytes_per_s -= c->rate_bytes_per_s / 4;
 	r->due_ns = kr_request_due_ns(n, c, r->len, f->attempts);

@@ -287,6 +287,8 @@ static inline struct script *script_new(enum kr_peer_role role)
 	assert_non_null(s);
 	fault_alloc_init(&s->fa, UINT32_MAX);
 	kr_policy_defaults(&s->policy);
+	/* Room for two pieces: what is asked is easy to follow. */
+	s->policy.window_min_bytes = s->policy.window_max_bytes = 2 * PIECE;
 	o.alloc = &s->fa.alloc;
 	o.policy = &s->policy;
 	s->now_ns = 1000000000;
