@@ -31,7 +31,7 @@ static enum kr_err print_names(struct kr_buf *out, struct kr_bytes names,
 			       const char **ret_last)
 {
 	const char *p = (const char *)names.ptr;
-	const char *end = p + names.len;
+	const char *end = names.len > 0 ? p + names.len : p;
 	enum kr_err err = KR_OK;
 
 	*ret_last = NULL;
