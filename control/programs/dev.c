@@ -372,8 +372,7 @@ static enum kr_err run(struct dev *d)
 	while (err == KR_OK)
 		err = look_around(d, NULL);
 	(void)fflush(stdout);
-	kr_dev_procs_stop(&d->procs);
-	return err;
+	return kr_dev_procs_stop(&d->procs) ? err : KR_E_IO;
 }
 
 int kr_dev_main(int argc, char **argv)

@@ -220,19 +220,43 @@ static void kill_rest(struct kr_dev_procs *ps)
 	}
 }
 
-void kr_dev_procs_stop(struct kr_dev_procs *ps)
+/* Ended as asked to; SIGTERM itself ends one that was only starting. */
+static bool stopped_well(int status)
+{
+	return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+	       (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+static bool report_bad_ends(const struct kr_dev_procs *ps,
+			    const bool *was_alive)
+{
+	bool all_well = true;
+
+	for (size_t i = 0; i < ps->count; i++) {
+		const struct kr_dev_proc *p = &ps->list[i];
+		if (!was_alive[i] || stopped_well(p->wait_status))
+			continue;
+		kr_dev_proc_report(ps, p);
+		all_well = false;
+	}
+	return all_well;
+}
+
+bool kr_dev_procs_stop(struct kr_dev_procs *ps)
 {
 	const uint64_t deadline_ns = kr_clock_mono_ns() + STOP_NS;
+	bool was_alive[KR_DEV_MEMBERS_MAX] = { false };
 	int sig = SIGCHLD;
 
-	for (size_t i = ps->count; i-- > 0;)
+	for (size_t i = ps->count; i-- > 0;) {
+		was_alive[i] = ps->list[i].pid != 0;
 		send_signal(&ps->list[i], SIGTERM);
+	}
 	/* SIGCHLD may have been taken for several deaths: reap, then wait. */
 	while (sig == SIGCHLD) {
 		(void)kr_dev_procs_reap(ps);
-		if (alive_count(ps) == 0)
-			return;
-		sig = wait_signal(deadline_ns);
+		sig = alive_count(ps) > 0 ? wait_signal(deadline_ns) : 0;
 	}
 	kill_rest(ps);
+	return report_bad_ends(ps, was_alive);
 }

@@ -48,8 +48,9 @@ void kr_dev_proc_report(const struct kr_dev_procs *ps,
 /*
  * SIGTERM to all in reverse order; SIGKILL for those that are there after 10
  * seconds, or at once at a second SIGINT or SIGTERM to us.  [blocks]  When it
- * returns none of them is left.
+ * returns none of them is left.  False: one that ran ended in another way than
+ * with status 0, which was said.
  */
-void kr_dev_procs_stop(struct kr_dev_procs *ps);
+bool kr_dev_procs_stop(struct kr_dev_procs *ps);
 
 #endif

@@ -203,7 +203,6 @@ static void it_becomes_ready_and_stops_at_sigterm(void **state)
 	assert_int_equal(process_count(c), 5);
 	assert_int_equal(kill(c->pid, SIGTERM), 0);
 	assert_int_equal(wait_ended(c), EXIT_SUCCESS);
-	assert_null(strstr(printed(c), "killed"));
 	assert_int_equal(process_count(c), 0);
 }
 
@@ -213,9 +212,9 @@ static void the_death_of_a_child_is_told_and_ends_all(void **state)
 
 	start(c);
 	wait_printed(c, "\nkraken dev: ready\n");
-	assert_int_equal(kill(pid_of(c, "tracker"), SIGSEGV), 0);
+	assert_int_equal(kill(pid_of(c, "tracker"), SIGKILL), 0);
 	assert_int_equal(wait_ended(c), EXIT_FAILURE);
-	assert_non_null(strstr(printed(c), "tracker was killed by signal 11"));
+	assert_non_null(strstr(printed(c), "tracker was killed by signal 9"));
 	assert_non_null(strstr(c->text, "log/tracker.log:\n"));
 	assert_int_equal(process_count(c), 0);
 }
