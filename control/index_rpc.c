@@ -13,7 +13,7 @@
 #define COPY_TIMEOUT_NS  UINT64_C(10000000000)
 #define COPY_INTERVAL_NS UINT64_C(1000000000)
 
-enum { REQUEST_LEN_MAX = 64 * 1024, NAME_MAX_ = 48 };
+enum { REQUEST_LEN_MAX = 64 * 1024, PEER_NAME_MAX = 48 };
 
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS node ("
@@ -304,7 +304,7 @@ static enum kr_err open_index(struct kr_index_service *s,
 	if (err != KR_OK)
 		return err;
 	for (uint32_t i = 0; i < o->peer_count; i++) {
-		if (strlen(o->peers[i].name) > NAME_MAX_)
+		if (strlen(o->peers[i].name) > PEER_NAME_MAX)
 			return KR_E_INVALID;
 		index_copy_kind(o->peers[i].name, s->kinds[i]);
 		s->kind_list[i] = s->kinds[i];

@@ -8,6 +8,7 @@
 #include "core/list.h"
 #include "core/log.h"
 #include "core/map.h"
+#include "core/metrics.h"
 
 #define IDLE_DEFAULT_NS UINT64_C(300000000000)
 
@@ -30,6 +31,8 @@ struct kr_rpc_server {
 	uint32_t conn_count; /* not freed yet */
 	struct kr_post last;
 	bool closed, listener_gone;
+	struct kr_metric *connections;
+	struct kr_metric **requests; /* by method; then of any other name */
 };
 
 struct kr_rpc_request {
@@ -50,6 +53,7 @@ static void free_if_gone(struct kr_rpc_server *s)
 	if (!s->closed || !s->listener_gone || s->conn_count > 0)
 		return;
 	kr_u64_map_close(&s->conns);
+	free(s->requests);
 	free(s);
 }
 
@@ -86,6 +90,7 @@ static void on_free(struct kr_rpc_link *l)
 
 	free(c);
 	s->conn_count--;
+	kr_metric_sub(s->connections, 1);
 	free_if_gone(s);
 }
 
@@ -130,6 +135,15 @@ static const struct kr_rpc_method *find_method(const struct kr_rpc_server *s,
 	return NULL;
 }
 
+static void count_request(const struct kr_rpc_server *s,
+			  const struct kr_rpc_method *m)
+{
+	const size_t row = m == NULL ? s->opts.method_count
+				     : (size_t)(m - s->opts.methods);
+
+	kr_metric_add(s->requests[row], 1);
+}
+
 static enum kr_err on_msg(struct kr_rpc_link *l, const struct kr_rpc_msg *msg)
 {
 	struct conn *c = conn_of(l);
@@ -151,6 +165,7 @@ static enum kr_err on_msg(struct kr_rpc_link *l, const struct kr_rpc_msg *msg)
 	c->request_count++;
 
 	m = find_method(c->server, msg->method);
+	count_request(c->server, m);
 	if (m == NULL)
 		kr_rpc_fail(req, KR_E_UNSUPPORTED, "no such method");
 	else
@@ -263,10 +278,34 @@ static void on_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 	c->from = *from;
 	kr_list_init(&c->requests);
 	s->conn_count++;
+	kr_metric_add(s->connections, 1);
 	kr_rpc_link_open(&c->link, s->io, fd, s->opts.request_len_max,
 			 &link_ops);
 	kr_io_timer_set(s->io, &c->idle,
 			kr_io_now_ns(s->io) + s->opts.idle_timeout_ns, on_idle);
+}
+
+static enum kr_err register_metrics(struct kr_rpc_server *s)
+{
+	const size_t count = s->opts.method_count;
+
+	s->requests = calloc(count + 1, sizeof(*s->requests));
+	if (s->requests == NULL)
+		return KR_E_NOMEM;
+	s->connections = kr_metrics_gauge("kraken_rpc_connections",
+					  "open RPC connections to us", NULL);
+	for (size_t i = 0; i <= count; i++) {
+		char labels[KR_RPC_NAME_MAX + 16] = "";
+		const enum kr_err err = kr_metrics_label(
+			labels, sizeof(labels), "method",
+			i < count ? s->opts.methods[i].name : "other");
+
+		kr_assert(err == KR_OK);
+		s->requests[i] =
+			kr_metrics_counter("kraken_rpc_requests_total",
+					   "RPC requests to us", labels);
+	}
+	return KR_OK;
 }
 
 enum kr_err kr_rpc_server_open(struct kr_io *io,
@@ -290,8 +329,11 @@ enum kr_err kr_rpc_server_open(struct kr_io *io,
 		s->opts.request_len_max = KR_RPC_LEN_MAX;
 	s->next_id = 1;
 	kr_u64_map_open(&s->conns, kr_alloc_heap());
-	err = kr_io_listen(io, &s->listener, &o->listen, on_accept);
+	err = register_metrics(s);
+	if (err == KR_OK)
+		err = kr_io_listen(io, &s->listener, &o->listen, on_accept);
 	if (err != KR_OK) {
+		free(s->requests);
 		free(s);
 		return err;
 	}

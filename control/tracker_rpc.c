@@ -187,6 +187,51 @@ static const struct kr_rpc_method methods[] = {
 
 /* ---- life ---- */
 
+/* What /metrics shows, as of the last second: another thread prints it. */
+static void show(const struct kr_tracker_service *s)
+{
+	struct kr_tracker_service_stats st;
+
+	kr_tracker_service_stats_get(s, &st);
+	kr_metric_set(s->metrics.peers, st.tracker.peers);
+	kr_metric_set(s->metrics.blobs, st.tracker.blobs);
+	kr_metric_set(s->metrics.members, st.tracker.members);
+	kr_metric_set(s->metrics.announces, (int64_t)st.tracker.announces);
+	kr_metric_set(s->metrics.handed, (int64_t)st.tracker.handed);
+	kr_metric_set(s->metrics.reports, (int64_t)st.tracker.reports);
+	kr_metric_set(s->metrics.origins_healthy, st.origins_healthy);
+	kr_metric_set(s->metrics.cache_bytes, (int64_t)st.cache_bytes);
+}
+
+static void register_metrics(struct kr_tracker_service *s)
+{
+	const struct {
+		struct kr_metric **metric;
+		const char *name, *help;
+	} rows[] = {
+		{ &s->metrics.peers, "kraken_tracker_peers", "hosts known" },
+		{ &s->metrics.blobs, "kraken_tracker_blobs",
+		  "blobs that somebody has or wants" },
+		{ &s->metrics.members, "kraken_tracker_members",
+		  "pairs of host and blob" },
+		{ &s->metrics.announces, "kraken_tracker_announced_blobs",
+		  "blobs announced since start" },
+		{ &s->metrics.handed, "kraken_tracker_handed_peers",
+		  "peers handed out since start" },
+		{ &s->metrics.reports, "kraken_tracker_reported_peers",
+		  "reports of corrupt bytes since start" },
+		{ &s->metrics.origins_healthy, "kraken_tracker_origins_healthy",
+		  "origins that may be used" },
+		{ &s->metrics.cache_bytes,
+		  "kraken_tracker_metainfo_cache_bytes",
+		  "memory of cached metainfos" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		*rows[i].metric =
+			kr_metrics_gauge(rows[i].name, rows[i].help, NULL);
+}
+
 /* Announces forget a few each; this forgets when nobody announces. */
 static void on_expire(struct kr_timer *t)
 {
@@ -195,6 +240,7 @@ static void on_expire(struct kr_timer *t)
 	const uint64_t now_ns = kr_io_now_ns(s->io);
 
 	(void)kr_tracker_expire(s->tracker, now_ns, EXPIRE_AT_ONCE);
+	show(s);
 	kr_io_timer_set(s->io, &s->expire_timer, now_ns + EXPIRE_EVERY_NS,
 			on_expire);
 }
@@ -261,6 +307,7 @@ enum kr_err kr_tracker_service_open(const struct kr_tracker_service_opts *opts,
 	set_opts(s, opts);
 	kr_rand_init(&s->rand, opts->seed);
 	tracker_metainfo_open(s);
+	register_metrics(s);
 	err = open_parts(s, opts);
 	if (err != KR_OK) {
 		kr_tracker_service_close(s);

@@ -15,6 +15,7 @@
 #include "control/tracker_rpc.h"
 #include "core/list.h"
 #include "core/map.h"
+#include "core/metrics.h"
 #include "core/rand.h"
 
 struct tracker_origin {
@@ -70,6 +71,10 @@ struct kr_tracker_service {
 	size_t cache_bytes;
 	uint64_t hits, upstream, joined;
 	bool closing;
+	struct { /* gauges of the process */
+		struct kr_metric *peers, *blobs, *members, *announces, *handed,
+			*reports, *origins_healthy, *cache_bytes;
+	} metrics;
 };
 
 /* tracker_origins.c */

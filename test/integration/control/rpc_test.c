@@ -20,6 +20,7 @@
 
 #include "control/rpc.h"
 #include "core/clock.h"
+#include "core/metrics.h"
 #include "core/mp.h"
 #include "uring/ring.h"
 
@@ -224,6 +225,27 @@ static void test_answers_come_back(void **state)
 	assert_string_equal(b.text, "no blob of that name");
 	assert_int_equal(c.err, KR_E_UNSUPPORTED);
 	assert_true(kr_rpc_client_healthy(f->client));
+}
+
+static void test_requests_are_counted_by_method(void **state)
+{
+	struct fixture *f = *state;
+	struct kr_metric *echo = kr_metrics_counter("kraken_rpc_requests_total",
+						    "", "method=\"test.echo\"");
+	struct kr_metric *other = kr_metrics_counter(
+		"kraken_rpc_requests_total", "", "method=\"other\"");
+	struct kr_metric *open =
+		kr_metrics_gauge("kraken_rpc_connections", "", NULL);
+	const int64_t echo_was = kr_metric_value(echo);
+	const int64_t other_was = kr_metric_value(other);
+	struct seen a = { 0 }, b = { 0 };
+
+	call(f, &a, "test.echo", params, SEC);
+	call(f, &b, "test.nonsense", params, SEC);
+	turn_until(f, &b.count, 1);
+	assert_int_equal(kr_metric_value(echo) - echo_was, 1);
+	assert_int_equal(kr_metric_value(other) - other_was, 1);
+	assert_int_equal(kr_metric_value(open), 1);
 }
 
 static void test_a_thousand_calls_are_pipelined(void **state)
@@ -635,6 +657,7 @@ int main(void)
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_answers_come_back),
+		T(test_requests_are_counted_by_method),
 		T(test_a_thousand_calls_are_pipelined),
 		T(test_a_large_value_passes_both_ways),
 		T(test_an_oversize_request_closes_its_connection),
