@@ -120,22 +120,35 @@ static void leave_node(struct kr_blob *b)
 	kr_transfer_pump(t);
 }
 
-/* The node is full: an idle blob makes way.  True: one did. */
-static bool make_way(struct kr_transfer *t)
+/* Complete, asked for by no user: the peers' business only. */
+static bool is_only_seeded(const struct kr_blob *b)
 {
+	return b->in_node && b->refs == 0 && b->state == KR_BLOB_COMPLETE;
+}
+
+/*
+ * The node is full: a blob that nobody downloads from us makes way, or else
+ * the one that has been here longest.  Its peers may ask for it again, which
+ * is better than to refuse one that is wanted now.
+ */
+static void make_way(struct kr_transfer *t)
+{
+	struct kr_blob *oldest = NULL;
+
 	kr_list_for_each (it, &t->all_blobs) {
 		struct kr_blob *b = KR_CONTAINER_OF(it, struct kr_blob, link);
 		struct kr_blob_stats s;
 
-		if (!b->in_node || b->refs > 0 || b->state != KR_BLOB_COMPLETE)
+		if (!is_only_seeded(b))
 			continue;
 		kr_node_blob_stats(t->node, b->handle, &s);
-		if (s.neighbours > 0)
-			continue;
-		kr_blob_fail(b, KR_E_CANCELED, true);
-		return true;
+		if (oldest == NULL || s.neighbours == 0)
+			oldest = b;
+		if (s.neighbours == 0)
+			break;
 	}
-	return false;
+	if (oldest != NULL)
+		kr_blob_fail(oldest, KR_E_CANCELED, true);
 }
 
 static enum kr_err add_to_node(struct kr_blob *b, uint32_t lookup)
@@ -154,25 +167,27 @@ static enum kr_err add_to_node(struct kr_blob *b, uint32_t lookup)
 	};
 
 	memcpy(o.metainfo_id, b->meta.id, sizeof(o.metainfo_id));
-	const enum kr_err err =
+	enum kr_err err =
 		kr_node_blob_add(t->node, kr_transfer_now(t), &o, &b->handle);
 
+	if (err == KR_OK) {
+		b->in_node = true;
+		err = kr_u64_map_put(&t->handles, b->handle, b);
+	}
+	kr_transfer_pump(t);
 	if (err != KR_OK)
-		return err;
-	b->in_node = true;
-	if (kr_u64_map_put(&t->handles, b->handle, b) == KR_OK)
-		return KR_OK;
-	leave_node(b);
-	return KR_E_NOMEM;
+		leave_node(b);
+	return err;
 }
 
 enum kr_err kr_blob_join(struct kr_blob *b, uint32_t lookup)
 {
 	struct kr_transfer *t = b->t;
-	enum kr_err err = add_to_node(b, lookup);
+	/* Asked before: with KR_E_LIMIT the lookup is answered already. */
+	if (kr_u64_map_count(&t->handles) >= t->policy.blobs_max)
+		make_way(t);
+	const enum kr_err err = add_to_node(b, lookup);
 
-	if (err == KR_E_LIMIT && make_way(t))
-		err = add_to_node(b, lookup);
 	if (err != KR_OK)
 		return err;
 	if (b->hint_count > 0)
@@ -529,6 +544,8 @@ enum kr_err kr_transfer_fetch(struct kr_transfer *t, const char *ns,
 {
 	if (t->is_closing)
 		return KR_E_CANCELED;
+	if (ns[0] == '\0' || strlen(ns) > KR_NAMESPACE_MAX)
+		return KR_E_INVALID;
 	const enum kr_err err = kr_transfer_open_blob(t, &m->digest, ret);
 
 	if (err == KR_E_NOTFOUND)

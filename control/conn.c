@@ -95,6 +95,7 @@ static void leave(struct kr_wire *c)
 {
 	struct kr_transfer *t = c->t;
 
+	kr_transfer_stats_soon(t);
 	c->holds--;
 	kr_wire_free_if_idle(c);
 	kr_transfer_pump(t);
@@ -138,7 +139,6 @@ void kr_wire_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 			     KR_ADDR("from", from), KR_ERR("err", err));
 		kr_wire_kill(c);
 	}
-	kr_transfer_stats_soon(t);
 	leave(c);
 }
 

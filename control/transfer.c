@@ -157,8 +157,11 @@ static void drain(struct kr_transfer *t)
 
 	kr_assert(!t->is_draining);
 	t->is_draining = true;
-	while (kr_node_next_action(t->node, &a))
+	while (kr_node_next_action(t->node, &a)) {
 		dispatch(t, &a);
+		if (a.type != KR_ACT_TIMER) /* else it might be idle */
+			kr_transfer_stats_soon(t);
+	}
 	t->is_draining = false;
 }
 
@@ -174,7 +177,6 @@ void kr_transfer_pump(struct kr_transfer *t)
 		drain(t);
 	t->is_giving = false;
 	start_output(t);
-	kr_transfer_stats_soon(t);
 }
 
 /* ---- call-backs to users */

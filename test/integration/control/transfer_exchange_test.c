@@ -173,6 +173,80 @@ static void test_what_is_complete_is_not_fetched_again(void **state)
 	free_content(&c);
 }
 
+static void test_many_small_blobs_at_once(void **state)
+{
+	enum { COUNT = 150 };
+	struct world *w = *state;
+	struct host *seeder = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *h = open_host(w, 1, KR_PEER_AGENT);
+	struct content c[COUNT];
+	struct fetch f[COUNT];
+	uint32_t done = 0;
+
+	for (uint32_t i = 0; i < COUNT; i++) {
+		make_content(&c[i], 1 + i * 311, 256 * KIB, 100 + i);
+		put_content(seeder, &c[i]);
+	}
+	for (uint32_t i = 0; i < COUNT; i++)
+		start_fetch(h, &c[i], &f[i]);
+	while (done < COUNT) {
+		turn_until(w, f[done].done);
+		assert_ok(f[done].err);
+		done++;
+	}
+	for (uint32_t i = 0; i < COUNT; i++) {
+		assert_stored(h, &c[i]);
+		end_fetch(&f[i]);
+		free_content(&c[i]);
+	}
+}
+
+/* More blobs than the node holds: those that nobody needs make way. */
+static void test_idle_blobs_make_way_for_others(void **state)
+{
+	struct world *w = *state;
+	struct content c;
+	struct fetch f;
+
+	w->policy.blobs_max = 3;
+	struct host *seeder = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *h = open_host(w, 1, KR_PEER_AGENT);
+
+	for (uint64_t i = 0; i < 10; i++) {
+		make_content(&c, 300 * KIB, 256 * KIB, 300 + i);
+		put_content(seeder, &c);
+		start_fetch(h, &c, &f);
+		turn_until(w, f.done);
+		assert_ok(f.err);
+		end_fetch(&f);
+		free_content(&c);
+	}
+}
+
+static void on_alarm(struct kr_timer *t)
+{
+	t->fn = NULL;
+}
+
+static void test_an_idle_transfer_wakes_for_its_node_only(void **state)
+{
+	struct world *w = *state;
+	struct kr_ring_stats before, after;
+	struct kr_timer alarm = { 0 };
+
+	exchange(w, 3 * MIB, 256 * KIB);
+	turn_for(w, 1000 * MS);
+	kr_io_timer_stop(w->io, &w->tick);
+	kr_io_timer_set(w->io, &alarm, kr_clock_mono_ns() + 1500 * MS,
+			on_alarm);
+	kr_ring_stats_get(w->io, &before);
+	while (alarm.fn != NULL)
+		kr_io_turn(w->io);
+	kr_ring_stats_get(w->io, &after);
+	/* Three ticks or four of each node, and the alarm. */
+	assert_true(after.turns - before.turns <= 9);
+}
+
 /* The value of a metric as printed; 0 if it is not there. */
 static uint64_t metric(const char *line_start)
 {
@@ -231,6 +305,9 @@ int main(void)
 		WORLD(test_two_leechers_exchange_with_each_other),
 		WORLD(test_a_finished_leecher_seeds),
 		WORLD(test_what_is_complete_is_not_fetched_again),
+		WORLD(test_many_small_blobs_at_once),
+		WORLD(test_idle_blobs_make_way_for_others),
+		WORLD(test_an_idle_transfer_wakes_for_its_node_only),
 		WORLD(test_metrics_are_exact),
 	};
 
