@@ -12,6 +12,9 @@
 
 enum { STAND_INS = 2 }; /* hosts asked beyond the owners */
 
+/* A check is answered from memory: a host that takes longer is in trouble. */
+#define CHECK_TIMEOUT_NS UINT64_C(2000000000)
+
 struct origin {
 	struct kr_origins *cluster;
 	char *name;
@@ -31,11 +34,17 @@ struct kr_origins {
 	struct kr_timer timer;
 };
 
+/* A connection that was refused is known sooner than a check that failed. */
+bool kr_origins_is_healthy(const struct kr_origins *o, uint32_t index)
+{
+	kr_assert(index < o->count);
+	return kr_health_is_healthy(&o->list[index].health) &&
+	       kr_rpc_client_healthy(o->list[index].rpc);
+}
+
 static bool is_healthy(void *ctx, uint32_t index)
 {
-	const struct kr_origins *o = ctx;
-
-	return kr_health_is_healthy(&o->list[index].health);
+	return kr_origins_is_healthy(ctx, index);
 }
 
 static void log_change(const struct origin * or)
@@ -85,12 +94,16 @@ static void check_all(struct kr_timer *t)
 {
 	struct kr_origins *o = KR_CONTAINER_OF(t, struct kr_origins, timer);
 
+	const uint64_t timeout_ns = o->rpc_timeout_ns < CHECK_TIMEOUT_NS
+					    ? o->rpc_timeout_ns
+					    : CHECK_TIMEOUT_NS;
+
 	for (uint32_t i = 0; i < o->count; i++) {
 		struct origin * or = &o->list[i];
 		if (! or->info_call.busy)
 			kr_rpc_call(or->rpc, & or->info_call, "origin.info",
-				    (struct kr_bytes){ NULL, 0 },
-				    o->rpc_timeout_ns, info_done);
+				    (struct kr_bytes){ NULL, 0 }, timeout_ns,
+				    info_done);
 	}
 	kr_io_timer_set(o->io, &o->timer,
 			kr_io_now_ns(o->io) + o->health_interval_ns, check_all);
@@ -170,7 +183,7 @@ uint32_t kr_origins_healthy_count(const struct kr_origins *o)
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < o->count; i++)
-		n += kr_health_is_healthy(&o->list[i].health);
+		n += kr_origins_is_healthy(o, i);
 	return n;
 }
 

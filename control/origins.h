@@ -5,7 +5,8 @@
  *
  * Each origin has one RPC client, is asked `origin.info` every
  * health_interval_ns (which says its peer address and id), and is judged by
- * control/health.h; failed questions count as evidence too.
+ * control/health.h; failed questions count as evidence too.  One that refuses
+ * a connection is not healthy until it takes one.
  *
  * Threads: reactor only.
  */
@@ -46,6 +47,8 @@ void kr_origins_close(struct kr_origins *o);
 uint32_t kr_origins_owners(const struct kr_origins *o,
 			   const struct kr_digest *d, uint32_t *ret,
 			   uint32_t max);
+
+bool kr_origins_is_healthy(const struct kr_origins *o, uint32_t index);
 
 /* How many origins are healthy now. */
 uint32_t kr_origins_healthy_count(const struct kr_origins *o);

@@ -9,6 +9,7 @@
 #include "core/log.h"
 
 enum { OWNERS_MAX = 16 };
+#define LOOK_NS UINT64_C(500000000) /* between two looks at their health */
 
 struct kr_pusher {
 	struct kr_io *io;
@@ -36,6 +37,7 @@ struct kr_push {
 	void *ctx;
 	kr_push_done_fn *done; /* NULL: it was called */
 	struct kr_post post;   /* for an answer without any owner */
+	struct kr_timer look;
 };
 
 static void answer(struct kr_push *u, enum kr_err err)
@@ -49,6 +51,7 @@ static void answer(struct kr_push *u, enum kr_err err)
 
 static void free_push(struct kr_push *u)
 {
+	kr_io_timer_stop(u->p->io, &u->look);
 	kr_list_del(&u->link);
 	free(u);
 }
@@ -80,33 +83,62 @@ static bool is_transport(enum kr_err err)
 	       err == KR_E_TIMEDOUT || err == KR_E_UNAVAILABLE;
 }
 
-static void ingest_done(struct kr_rpc_call *call, enum kr_err err,
-			struct kr_bytes result, const char *text)
+static void note_failure(struct owner *w, enum kr_err err, const char *text)
 {
-	struct owner *w = KR_CONTAINER_OF(call, struct owner, call);
 	struct kr_push *u = w->push;
 	const char *name = kr_origins_name(u->p->origins, w->index);
 
-	(void)result;
 	u->ended_count++;
-	if (err == KR_OK) {
-		u->ok_count++;
-		kr_origins_traffic(u->p->origins, w->index, true);
-		judge(u);
-		return;
-	}
 	(void)snprintf(u->text, sizeof(u->text), "origin %s: %s", name,
 		       text[0] != '\0' ? text : kr_err_text(err));
 	kr_log_warn("push", "an origin did not take a blob",
 		    KR_DIGEST("digest", &u->digest), KR_STR("origin", name),
 		    KR_ERR("why", err), KR_STR("text", text));
-	if (is_transport(err)) {
+	if (is_transport(err))
 		u->lost_count++;
-		kr_origins_traffic(u->p->origins, w->index, false);
-	} else if (u->first_err == KR_OK) {
+	else if (u->first_err == KR_OK)
 		u->first_err = err;
+}
+
+static void ingest_done(struct kr_rpc_call *call, enum kr_err err,
+			struct kr_bytes result, const char *text)
+{
+	struct owner *w = KR_CONTAINER_OF(call, struct owner, call);
+	struct kr_push *u = w->push;
+
+	(void)result;
+	if (err == KR_OK) {
+		u->ended_count++;
+		u->ok_count++;
+	} else {
+		note_failure(w, err, text);
 	}
+	if (err == KR_OK || is_transport(err))
+		kr_origins_traffic(u->p->origins, w->index, err == KR_OK);
 	judge(u);
+}
+
+/* A call to a host that is down waits for it to come back, as long as an
+ * ingest may take: the pusher does not. */
+static void look_at_owners(struct kr_timer *t)
+{
+	struct kr_push *u = KR_CONTAINER_OF(t, struct kr_push, look);
+	struct kr_pusher *p = u->p;
+	bool lost = false;
+
+	for (uint32_t i = 0; i < u->owner_count; i++) {
+		struct owner *w = &u->owners[i];
+		if (!w->call.busy ||
+		    kr_origins_is_healthy(p->origins, w->index))
+			continue;
+		kr_rpc_call_cancel(&w->call);
+		note_failure(w, KR_E_UNAVAILABLE, "stopped answering");
+		lost = true;
+	}
+	kr_io_timer_set(p->io, &u->look, kr_io_now_ns(p->io) + LOOK_NS,
+			look_at_owners);
+	if (lost)
+		judge(u); /* @u may be gone now */
 }
 
 /* Where the pieces are: here, and soon at the other owners. */
@@ -228,11 +260,14 @@ enum kr_err kr_push_start(struct kr_pusher *p, const char *ns,
 		return KR_OK;
 	}
 	err = tell_owners(u, ns, m);
-	if (err == KR_OK)
-		*ret = u;
-	else
+	if (err != KR_OK) {
 		free_push(u);
-	return err;
+		return err;
+	}
+	kr_io_timer_set(p->io, &u->look, kr_io_now_ns(p->io) + LOOK_NS,
+			look_at_owners);
+	*ret = u;
+	return KR_OK;
 }
 
 void kr_push_abandon(struct kr_push *u)

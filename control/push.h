@@ -11,6 +11,9 @@
  *	                |                             rest: background
  *	                +--quorum out of reach--> done(KR_E_UNAVAILABLE ...)
  *
+ * An owner that stops being healthy (control/origins.h) while it is waited for
+ * is given up: the quorum is then of those that are left.
+ *
  * Threads: reactor only.
  */
 #ifndef KR_CONTROL_PUSH_H

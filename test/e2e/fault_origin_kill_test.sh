@@ -5,6 +5,29 @@ FAULT_NETWORK=1
 
 readonly SIZE=$((160 * MIB))
 
+# push_while COMMAND...: push 20 MiB; the command runs between the last byte
+# and the commit.  PUSHED is the digest.
+push_while()
+{
+	local start took
+	blob_make "$WORK/pushed" $((20 * MIB)) "$RANDOM"
+	PUSHED=$(digest_of "$WORK/pushed")
+	upload_open test/origins
+	http PATCH "$UPLOAD" -T "$WORK/pushed"
+	expect_status 202 "PATCH"
+	"$@"
+	start=$(now_ms)
+	http PUT "$(with_digest "$UPLOAD" "$PUSHED")" -H 'Content-Length: 0'
+	expect_status 201 "commit right after: $*"
+	took=$(($(now_ms) - start))
+	say "commit of 20 MiB right after $*: $took ms"
+	expect_le "$took" 15000 "milliseconds of that commit"
+}
+
+stop_process() { kill -STOP "${PID_OF[$1]}"; }
+proxy_counts() { log_has proxy "origin is $2.*:${PORT_OF["$1 rpc"]}"; }
+
+PROXY_ARGS=(--set rpc.timeout=1s)
 cluster_start 2 2
 blob_make "$WORK/layer" "$SIZE" 2
 digest=$(blob_push "$WORK/layer" test/origins)
@@ -25,17 +48,23 @@ expect_same "$WORK/pulled" "$WORK/layer" "the pulled blob"
 expect_le "$at" $((SIZE * 8 / 10)) "bytes received when the origin was killed"
 say "origin1 killed at $at of $SIZE bytes; complete $(($(now_ms) - start)) ms later"
 
-# A push while only one origin lives, and a pull of it by a second agent.
+# A push while only one origin lives, and a pull of it.
 unshape
-blob_make "$WORK/second" $((20 * MIB)) 3
-start=$(now_ms)
-second=$(blob_push "$WORK/second" test/origins)
-took=$(($(now_ms) - start))
-expect_le "$took" 15000 "milliseconds of a push with one origin down"
-get_same agent2 test/origins "$second"
-say "push with one origin of two took $took ms, and is readable"
+wait_for 10 proxy_counts origin1 unhealthy
+push_while true
+get_same agent2 test/origins "$PUSHED"
 
-# The first comes back: all is readable, also by it alone.
+# The first comes back: an origin that was away is used again by itself.
 role_run origin1
 wait_ready origin1
+wait_for 10 proxy_counts origin1 healthy
 get_same agent2 test/origins "$digest"
+
+# Nobody knows yet that it is gone, or that it hangs.
+push_while role_kill9 origin1
+get_same agent2 test/origins "$PUSHED"
+role_run origin1
+wait_ready origin1
+push_while stop_process origin1
+get_same agent1 test/origins "$PUSHED"
+kill -CONT "${PID_OF[origin1]}"
