@@ -243,15 +243,16 @@ static enum kr_err found_meta(struct kr_store *s, const char *folder,
 static enum kr_err found_in_root(struct kr_store *s, const char *folder,
 				 const char *name, const struct stat *st)
 {
-	static const char *const ours[] = { "blobs",     "partial", "uploads",
-					    "meta",      "trash",   "lock",
-					    "lost+found" };
+	static const char *const ours[] = { "blobs", "partial", "uploads",
+					    "meta",  "trash",   "lost+found" };
 
-	(void)folder, (void)st;
+	(void)folder;
+	if (!S_ISDIR(st->st_mode))
+		return KR_OK; /* the process keeps files of its own beside us */
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 		if (strcmp(name, ours[i]) == 0)
 			return KR_OK;
-	kr_log_warn("store", "a file that is not ours is left alone",
+	kr_log_warn("store", "a folder that is not ours is left alone",
 		    KR_STR("dir", s->dir), KR_STR("name", name));
 	return KR_OK;
 }

@@ -67,3 +67,9 @@ done
 wait_ready "${ROLES[@]}"
 image_push test/image three "$WORK/layer3" >/dev/null
 wait_for 10 pull agent1 three
+
+# A restart is nothing to be warned of: what a role finds in its own directory
+# is its own.
+for name in origin1 origin2 build-index proxy; do
+	! log_has "$name" ' warn store ' || fail "$name warns of its own files"
+done
