@@ -80,11 +80,6 @@ void kr_wire_serve(struct kr_wire *c, struct kr_blob *b,
 	s->offset_bytes = (uint64_t)a->piece * b->meta.piece_bytes + a->offset;
 }
 
-bool kr_wire_output_empty(const struct kr_wire *c)
-{
-	return c->out_count == 0 && !kr_op_busy(&c->tx);
-}
-
 void kr_wire_drop_output(struct kr_wire *c)
 {
 	for (; c->out_count > 0; c->out_count--) {

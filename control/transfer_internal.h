@@ -123,7 +123,6 @@ void kr_wire_append(struct kr_wire *c, const uint8_t *bytes, uint32_t len);
 void kr_wire_serve(struct kr_wire *c, struct kr_blob *b,
 		   const struct kr_action *a);
 void kr_wire_start_output(struct kr_wire *c);
-bool kr_wire_output_empty(const struct kr_wire *c);
 void kr_wire_drop_output(struct kr_wire *c);
 
 /* ---- blobs --------------------------------------------------------------*/

@@ -223,6 +223,126 @@ static void test_idle_blobs_make_way_for_others(void **state)
 	}
 }
 
+/* Peers may ask for a blob that a user of ours has open already: known by its
+ * digest alone, or with its metainfo. */
+static void test_a_blob_that_is_open_here_is_seeded(void **state)
+{
+	struct world *w = *state;
+	struct host *seeder = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *h = open_host(w, 1, KR_PEER_AGENT);
+	struct content plain, known;
+	struct fetch here, f;
+	struct kr_blob *b;
+
+	make_content(&plain, 3 * MIB, 256 * KIB, 400);
+	make_content(&known, 3 * MIB, 256 * KIB, 401);
+	put_content(seeder, &plain);
+	put_content(seeder, &known);
+	assert_ok(kr_transfer_open_blob(seeder->t, &plain.meta.digest, &b));
+	start_fetch(seeder, &known, &here);
+	start_fetch(h, &plain, &f);
+	turn_until(w, f.done);
+	assert_ok(f.err);
+	end_fetch(&f);
+	start_fetch(h, &known, &f);
+	turn_until(w, f.done);
+	assert_ok(f.err);
+	end_fetch(&f);
+	kr_blob_put(b);
+	end_fetch(&here);
+	free_content(&plain);
+	free_content(&known);
+}
+
+struct visit {
+	uint32_t count;
+	uint64_t bytes;
+};
+
+static void visit(void *ctx, struct kr_blob *b)
+{
+	struct visit *v = ctx;
+
+	assert_string_equal(kr_blob_ns(b), "test/repo");
+	v->count++;
+	v->bytes += kr_blob_size_bytes(b);
+}
+
+static void test_blobs_are_visited_until_they_are_let_go(void **state)
+{
+	struct world *w = *state;
+	struct host *h = open_host(w, 0, KR_PEER_AGENT);
+	struct visit all = { 0 }, none = { 0 };
+	struct content c[3];
+	struct fetch f[3];
+
+	for (uint32_t i = 0; i < 3; i++) {
+		make_content(&c[i], 100 + i, 256 * KIB, 410 + i);
+		start_fetch(h, &c[i], &f[i]);
+		assert_true(kr_digest_equal(kr_blob_digest(f[i].b),
+					    &c[i].meta.digest));
+	}
+	kr_transfer_for_each(h->t, visit, &all);
+	assert_int_equal(all.count, 3);
+	assert_int_equal(all.bytes, 303);
+	for (uint32_t i = 0; i < 3; i++)
+		kr_blob_abort(f[i].b, KR_E_UNAVAILABLE);
+	kr_transfer_for_each(h->t, visit, &none);
+	assert_int_equal(none.count, 0);
+	turn_until(w, h->let_go == 3);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_int_equal(f[i].err, KR_E_UNAVAILABLE);
+		end_fetch(&f[i]);
+		free_content(&c[i]);
+	}
+}
+
+/* Room is there long before the bytes are. */
+static void test_waiting_for_room_does_not_wait_for_bytes(void **state)
+{
+	struct world *w = *state;
+	struct host *h = open_host(w, 0, KR_PEER_AGENT);
+	struct fetch f, room = { 0 };
+	struct content c;
+
+	make_content(&c, MIB, 256 * KIB, 420);
+	start_fetch(h, &c, &f);
+	kr_blob_wait_room(f.b, &room.wait, on_fetched);
+	assert_false(room.done);
+	turn_until(w, room.done);
+	assert_ok(room.err);
+	assert_false(f.done);
+	kr_blob_wait_cancel(&f.wait);
+	end_fetch(&f);
+	free_content(&c);
+}
+
+static void test_open_refuses_what_cannot_work(void **state)
+{
+	struct world *w = *state;
+	struct host *h = open_host(w, 0, KR_PEER_AGENT);
+	struct kr_transfer_opts o = {
+		.io = w->io,
+		.store = h->store,
+		.policy = &w->policy,
+		.cluster = "test",
+		.listen = h->addr,
+	};
+	struct kr_transfer *t;
+	struct kr_blob *b;
+	struct content c;
+
+	expect_errors();
+	o.id.bytes[0] = 9;
+	assert_err(kr_transfer_open(&o, &t), KR_E_EXISTS);
+	o.listen.port = 0;
+	w->policy.block_bytes = MIB; /* buffers have half of that */
+	assert_err(kr_transfer_open(&o, &t), KR_E_CONFIG);
+	make_content(&c, 10, 256 * KIB, 430);
+	assert_err(kr_transfer_fetch(h->t, "", &c.meta, 0, &b), KR_E_INVALID);
+	free_content(&c);
+}
+
 static void on_alarm(struct kr_timer *t)
 {
 	t->fn = NULL;
@@ -307,6 +427,10 @@ int main(void)
 		WORLD(test_what_is_complete_is_not_fetched_again),
 		WORLD(test_many_small_blobs_at_once),
 		WORLD(test_idle_blobs_make_way_for_others),
+		WORLD(test_a_blob_that_is_open_here_is_seeded),
+		WORLD(test_blobs_are_visited_until_they_are_let_go),
+		WORLD(test_waiting_for_room_does_not_wait_for_bytes),
+		WORLD(test_open_refuses_what_cannot_work),
 		WORLD(test_an_idle_transfer_wakes_for_its_node_only),
 		WORLD(test_metrics_are_exact),
 	};

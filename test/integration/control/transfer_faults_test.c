@@ -183,6 +183,57 @@ static void test_verify_full_does_not_trust_the_metainfo(void **state)
 	free_content(&other);
 }
 
+static void test_a_seeder_without_sound_metainfo_is_passed_over(void **state)
+{
+	struct world *w = *state;
+	struct host *broken = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *sound = open_host(w, 1, KR_PEER_ORIGIN);
+	struct host *h = open_host(w, 2, KR_PEER_AGENT);
+	struct content c;
+	struct fetch f;
+
+	make_content(&c, 2 * MIB, 256 * KIB, 42);
+	put_content(broken, &c);
+	put_content(sound, &c);
+	assert_ok(kr_store_meta_put(broken->store, &c.meta.digest, "?", 1));
+	start_fetch(h, &c, &f);
+	turn_until(w, f.done);
+	assert_ok(f.err);
+	assert_stored(h, &c);
+	end_fetch(&f);
+	free_content(&c);
+}
+
+static void test_connections_above_the_limit_are_closed(void **state)
+{
+	struct world *w = *state;
+	struct host *h;
+	struct sockaddr_storage to;
+	int fds[3], closed = 0;
+	char byte;
+
+	w->policy.conns_max = 2;
+	h = open_host(w, 0, KR_PEER_AGENT);
+	const socklen_t len = kr_addr_to_sockaddr(&h->addr, &to);
+
+	for (int i = 0; i < 3; i++) {
+		fds[i] = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&to, len),
+				 0);
+		turn_for(w, 20 * MS);
+	}
+	for (int i = 0; i < 3; i++) {
+		ssize_t n;
+
+		/* What was said first (HELLO), then the end or nothing. */
+		while ((n = recv(fds[i], &byte, 1, MSG_DONTWAIT)) > 0)
+			;
+		closed += n == 0 ? 1 : 0;
+		close(fds[i]);
+	}
+	assert_int_equal(closed, 1);
+}
+
 static void test_a_seeder_that_goes_is_replaced_by_another(void **state)
 {
 	struct world *w = *state;
@@ -384,6 +435,176 @@ static void test_strangers_do_no_harm(void **state)
 	close(fds[2]);
 }
 
+/* ---- a relay between two hosts, that the test slows down or stops ---- */
+
+struct relay {
+	int listener, fds[2]; /* of who dialled; of whom it wanted */
+	struct kr_addr at, to;
+	uint8_t buf[2][65536]; /* [i]: read from fds[i] */
+	size_t len[2];
+	size_t max[2]; /* bytes read of fds[i] per turn */
+	struct kr_rand rand;
+	bool any_size; /* 1 to max at random */
+	uint64_t passed[2];
+};
+
+static void open_relay(struct relay *r, const struct kr_addr *to)
+{
+	struct sockaddr_storage at;
+	struct kr_addr any;
+
+	memset(r, 0, sizeof(*r));
+	r->to = *to;
+	r->fds[0] = r->fds[1] = -1;
+	r->max[0] = r->max[1] = sizeof(r->buf[0]);
+	kr_rand_init(&r->rand, 4711);
+	assert_ok(kr_addr_parse("127.0.0.1:0", 11, &any));
+	socklen_t len = kr_addr_to_sockaddr(&any, &at);
+
+	r->listener = socket(at.ss_family,
+			     SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(r->listener, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(listen(r->listener, 4), 0);
+	assert_int_equal(getsockname(r->listener, (struct sockaddr *)&at, &len),
+			 0);
+	assert_ok(kr_addr_from_sockaddr((struct sockaddr *)&at, &r->at));
+}
+
+static void close_relay(struct relay *r)
+{
+	close(r->listener);
+	for (int i = 0; i < 2; i++)
+		if (r->fds[i] >= 0)
+			close(r->fds[i]);
+}
+
+static void relay_accept(struct relay *r)
+{
+	struct sockaddr_storage to;
+	const socklen_t len = kr_addr_to_sockaddr(&r->to, &to);
+
+	r->fds[0] = accept4(r->listener, NULL, NULL, SOCK_NONBLOCK);
+	if (r->fds[0] < 0)
+		return;
+	r->fds[1] = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(r->fds[1], (struct sockaddr *)&to, len), 0);
+	assert_int_equal(fcntl(r->fds[1], F_SETFL, O_NONBLOCK), 0);
+}
+
+static void relay_one_way(struct relay *r, int from)
+{
+	size_t max = r->max[from];
+
+	if (r->any_size)
+		max = 1 + kr_rand_below(&r->rand, (uint32_t)max);
+	if (r->len[from] == 0 && max > 0) {
+		const ssize_t n = read(r->fds[from], r->buf[from], max);
+
+		if (n <= 0)
+			return;
+		r->len[from] = (size_t)n;
+	}
+	if (r->len[from] == 0)
+		return;
+	const ssize_t n = send(r->fds[1 - from], r->buf[from], r->len[from],
+			       MSG_NOSIGNAL);
+
+	if (n <= 0)
+		return;
+	memmove(r->buf[from], r->buf[from] + n, r->len[from] - (size_t)n);
+	r->len[from] -= (size_t)n;
+	r->passed[from] += (uint64_t)n;
+}
+
+static void run_relay(struct relay *r)
+{
+	if (r->fds[0] < 0)
+		relay_accept(r);
+	if (r->fds[0] < 0)
+		return;
+	relay_one_way(r, 0);
+	relay_one_way(r, 1);
+}
+
+/* The only peer it is told of is behind the relay. */
+static void fetch_through(struct host *h, struct relay *r, struct host *seeder,
+			  const struct content *c, struct fetch *f)
+{
+	const struct kr_peer_hint hint = {
+		.addr = r->at,
+		.id = seeder->id,
+		.role = seeder->role,
+		.complete = true,
+		.same_zone = true,
+	};
+
+	start_fetch(h, c, f);
+	kr_blob_peers(f->b, &hint, 1);
+}
+
+/* Wherever the network cuts the stream, it is the same stream. */
+static void test_any_segmentation_of_the_stream(void **state)
+{
+	static struct relay r;
+	struct world *w = *state;
+	struct host *seeder = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *h = open_host(w, 1, KR_PEER_AGENT);
+	struct content c;
+	struct fetch f;
+
+	make_content(&c, 3 * MIB + 1, 64 * KIB, 40);
+	put_content(seeder, &c);
+	open_relay(&r, &seeder->addr);
+	r.any_size = true;
+	r.max[0] = 40;
+	r.max[1] = 9000;
+	seeder->hidden = true;
+	fetch_through(h, &r, seeder, &c, &f);
+	turn_until(w, (run_relay(&r), f.done));
+	assert_ok(f.err);
+	assert_true(r.passed[1] > c.len);
+	assert_stored(h, &c);
+	end_fetch(&f);
+	free_content(&c);
+	close_relay(&r);
+}
+
+static void test_a_peer_that_stops_reading_holds_nobody_up(void **state)
+{
+	static struct relay r;
+	struct world *w = *state;
+	struct host *seeder = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *stuck = open_host(w, 1, KR_PEER_AGENT);
+	struct host *h = open_host(w, 2, KR_PEER_AGENT);
+	struct content c;
+	struct fetch f, fs;
+
+	make_content(&c, 64 * MIB, 8 * MIB, 41);
+	put_content(seeder, &c);
+	open_relay(&r, &seeder->addr);
+	seeder->hidden = true;
+	stuck->hidden = true;
+	fetch_through(stuck, &r, seeder, &c, &fs);
+	turn_until(w, (run_relay(&r), r.passed[1] > MIB));
+	r.max[1] = 0; /* it reads no more; its requests go on */
+	turn_for(w, 50 * MS);
+	seeder->hidden = false;
+	start_fetch(h, &c, &f);
+	turn_until(w, (run_relay(&r), f.done));
+	assert_ok(f.err);
+	assert_false(fs.done);
+	const uint64_t since = kr_clock_mono_ns();
+
+	stop_transfer(seeder); /* with a block stuck in the socket */
+	assert_true(kr_clock_mono_ns() - since < 3000 * MS);
+	stop_transfer(stuck);
+	assert_true(fs.done);
+	end_fetch(&f);
+	end_fetch(&fs);
+	free_content(&c);
+	close_relay(&r);
+}
+
 #define WORLD(f) \
 	cmocka_unit_test_setup_teardown(f, set_up_world, tear_down_world)
 
@@ -402,6 +623,10 @@ int main(void)
 		WORLD(test_close_with_everything_in_flight),
 		WORLD(test_close_while_nothing_was_ever_found),
 		WORLD(test_strangers_do_no_harm),
+		WORLD(test_a_seeder_without_sound_metainfo_is_passed_over),
+		WORLD(test_connections_above_the_limit_are_closed),
+		WORLD(test_any_segmentation_of_the_stream),
+		WORLD(test_a_peer_that_stops_reading_holds_nobody_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,7 @@ struct host {
 	struct kr_addr addr;
 	struct kr_peer_id id;
 	bool has_all; /* says the tracker */
+	bool hidden;  /* the tracker does not know it */
 	uint32_t asked_for_peers, bad_peers, completed, let_go;
 };
 
@@ -92,7 +93,7 @@ static inline void on_need_peers(void *ctx, struct kr_blob *b)
 	for (int i = 0; i < HOSTS_MAX; i++) {
 		const struct host *o = &h->w->hosts[i];
 
-		if (o == h || o->t == NULL)
+		if (o == h || o->t == NULL || o->hidden)
 			continue;
 		hints[n++] = (struct kr_peer_hint){
 			.addr = o->addr,
