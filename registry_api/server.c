@@ -261,10 +261,27 @@ static void teardown_h2o(struct kr_http *h)
 	h2o_evloop_destroy(loop);
 }
 
+/*
+ * All that h2o makes is made here, not by who starts us: the buffers of its
+ * sockets, those of its message queue too, come from a list of the thread that
+ * made the socket, and two servers of one process would share it, unlocked.
+ */
+static void set_up(struct kr_http *h)
+{
+	setup_h2o(h);
+	kr_ask_queue_init(&h->asks, h->ctx.queue, h->opts.registry);
+	h->listener = h2o_evloop_socket_create(h->ctx.loop, h->listen_fd,
+					       H2O_SOCKET_FLAG_DONT_READ);
+	h->listener->data = h;
+	h2o_socket_read_start(h->listener, on_accept);
+}
+
 static void *run(void *arg)
 {
 	struct kr_http *h = arg;
 
+	set_up(h);
+	(void)sem_post(&h->is_up);
 	while (!is_empty(h))
 		turn(h);
 	teardown_h2o(h);
@@ -334,7 +351,8 @@ static void fill_defaults(struct kr_http_opts *o)
 		o->idle_timeout_ns = IDLE_NS_DEFAULT;
 }
 
-/* Signals are the main thread's, and h2o's writes must not raise SIGPIPE. */
+/* Signals are the main thread's, and h2o's writes must not raise SIGPIPE.
+ * Returns when the thread has set itself up: it may be stopped then. */
 static int start_thread(struct kr_http *h)
 {
 	sigset_t all, old;
@@ -343,37 +361,38 @@ static int start_thread(struct kr_http *h)
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	const int rc = pthread_create(&h->thread, NULL, run, h);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	while (rc == 0 && sem_wait(&h->is_up) != 0)
+		; /* interrupted */
 	return rc;
+}
+
+static void free_http(struct kr_http *h)
+{
+	(void)sem_destroy(&h->is_up);
+	free(h);
 }
 
 enum kr_err kr_http_start(const struct kr_http_opts *opts, struct kr_http **ret)
 {
 	struct kr_http *h = calloc(1, sizeof(*h));
-	int fd = -1;
 
 	if (h == NULL)
 		return KR_E_NOMEM;
+	(void)sem_init(&h->is_up, 0, 0);
 	h->opts = *opts;
 	fill_defaults(&h->opts);
-	enum kr_err err = bind_and_listen(h, &fd);
+	enum kr_err err = bind_and_listen(h, &h->listen_fd);
 	if (err != KR_OK) {
-		free(h);
+		free_http(h);
 		return err;
 	}
 	kr_list_init(&h->conns);
 	kr_list_init(&h->lingers);
 	register_metrics(h);
-	setup_h2o(h);
-	kr_ask_queue_init(&h->asks, h->ctx.queue, h->opts.registry);
-	h->listener = h2o_evloop_socket_create(h->ctx.loop, fd,
-					       H2O_SOCKET_FLAG_DONT_READ);
-	h->listener->data = h;
-	h2o_socket_read_start(h->listener, on_accept);
 	const int rc = start_thread(h);
 	if (rc != 0) {
-		h2o_socket_close(h->listener);
-		teardown_h2o(h);
-		free(h);
+		(void)close(h->listen_fd);
+		free_http(h);
 		return kr_err_from_errno(rc);
 	}
 	*ret = h;
@@ -392,5 +411,5 @@ void kr_http_stop(struct kr_http *h)
 	atomic_store(&h->stop, true);
 	kr_ask_queue_wake(&h->asks);
 	(void)pthread_join(h->thread, NULL);
-	free(h);
+	free_http(h);
 }

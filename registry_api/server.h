@@ -22,6 +22,7 @@
 #include "registry_api/h2o_wrap.h" /* first: it asks for GNU declarations */
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -58,6 +59,8 @@ struct kr_http {
 	struct kr_addr at;
 	pthread_t thread;
 	atomic_bool stop;
+	sem_t is_up;   /* the thread has set itself up */
+	int listen_fd; /* for the thread */
 
 	h2o_globalconf_t config;
 	h2o_context_t ctx;

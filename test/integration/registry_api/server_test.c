@@ -3,8 +3,10 @@
  * time, admin endpoints, start and stop.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -387,6 +389,41 @@ static void test_stop_waits_for_the_role(void **state)
 	http_close(&busy);
 }
 
+/*
+ * For the thread sanitizer: what one server freed the other must not get.  The
+ * second is stopped by a thread that nothing orders behind the end of the
+ * first, as far as the sanitizer sees.
+ */
+static atomic_bool may_stop;
+
+static void *stop_when_told(void *arg)
+{
+	while (!atomic_load_explicit(&may_stop, memory_order_relaxed))
+		(void)usleep(1000);
+	kr_http_stop(arg);
+	return NULL;
+}
+
+static void test_two_servers_share_nothing(void **state)
+{
+	const struct kr_http_opts opts = { .registry = &fake.registry };
+	struct http_client c;
+	pthread_t stopper;
+	(void)state;
+
+	(void)start(opts);
+	assert_int_equal(pthread_create(&stopper, NULL, stop_when_told, http),
+			 0);
+	http_open(&c, start(opts));
+	get(&c, "/readiness");
+	expect(&c, 200, "OK\n");
+	http_close(&c);
+	kr_http_stop(http);
+	http = NULL;
+	atomic_store_explicit(&may_stop, true, memory_order_relaxed);
+	assert_int_equal(pthread_join(stopper, NULL), 0);
+}
+
 static void test_a_body_that_nobody_needs_is_swallowed(void **state)
 {
 	const uint16_t port = start((struct kr_http_opts){ .registry = NULL });
@@ -420,6 +457,7 @@ int main(void)
 		TEST(test_small_bodies_have_a_common_budget),
 		TEST(test_damaged_requests_harm_nobody),
 		TEST(test_stop_waits_for_the_role),
+		TEST(test_two_servers_share_nothing),
 		TEST(test_a_body_that_nobody_needs_is_swallowed),
 	};
 	return cmocka_run_group_tests_name("server", tests, NULL, NULL);
