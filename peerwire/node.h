@@ -106,7 +106,9 @@ enum kr_action_type {
 	KR_ACT_SERVE,  /* append .head, then the block's bytes; answer
 			  conn_served when the last byte is with the kernel */
 	KR_ACT_BODY,   /* the next .len bytes that arrive are this block; answer
-			  body_done.  .discard: read and throw away */
+			  body_done.  .discard: read and throw away.  After
+			  KR_ACT_CLOSE no byte of it may be written any more:
+			  the block is asked of somebody else */
 	KR_ACT_VERIFY, /* all blocks of the piece are there; answer
 			  piece_verified (after it is written, if ok) */
 	KR_ACT_LOOKUP, /* a peer asks for a blob we have not added; answer

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/alloc.h"
 #include "core/rand.h"
 #include "peerwire/node.h"
 
@@ -73,7 +74,8 @@ struct world_faults {
 	uint32_t damage_ppm;    /* a block */
 	uint32_t garble_ppm;    /* control bytes */
 	uint32_t dial_fail_ppm;
-	uint32_t crash_ppm; /* a host dies, and comes back */
+	uint32_t crash_ppm;  /* a host dies, and comes back */
+	uint32_t memory_ppm; /* an allocation of a node fails */
 };
 
 struct world_event;
@@ -82,6 +84,8 @@ struct world_link;
 struct world {
 	uint64_t seed, now_ns, seq, trace_hash, events, faults;
 	struct kr_rand rand;
+	struct kr_alloc alloc; /* of the nodes: the heap, and it may fail */
+	bool memory_fails;
 	struct kr_policy policy;
 	struct world_faults chance;
 	uint32_t host_count, blob_count;

@@ -128,6 +128,7 @@ static void some_faults(void)
 	f->damage_ppm = draw(20000 * scale);
 	f->garble_ppm = draw(2) * draw(10000 * scale);
 	f->dial_fail_ppm = draw(300000);
+	f->memory_ppm = draw(3) == 0 ? draw(20000 * scale) : 0;
 	f->crash_ppm = draw(300 * scale);
 }
 
@@ -151,11 +152,12 @@ static void disturb(void)
 	}
 }
 
+/* All that should be in a swarm is in it again. */
 static void end_disturbances(void)
 {
 	for (uint32_t i = 0; i < w.host_count; i++)
 		for (uint32_t b = 0; b < w.blob_count; b++)
-			if (w.hosts[i].up && w.hosts[i].copies[b].wanted &&
+			if (w.hosts[i].up && !w.hosts[i].copies[b].stored &&
 			    !w.hosts[i].copies[b].added)
 				world_add_again(&w, i, b);
 }
@@ -176,9 +178,8 @@ static uint64_t run(void)
 		if (disturbed)
 			disturb();
 	}
-	end_disturbances();
-
 	memset(&w.chance, 0, sizeof(w.chance));
+	end_disturbances();
 	assert(world_run_until_done(&w, w.now_ns + 300 * WORLD_S));
 	world_check(&w);
 	for (uint32_t i = 0; i < w.host_count; i++)
