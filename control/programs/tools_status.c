@@ -10,6 +10,7 @@
 
 #include "control/programs/tools.h"
 #include "control/programs/tools_get.h"
+#include "control/programs/tools_metrics.h"
 
 enum { TEXT_MAX = 64 };
 static const uint64_t ASK_NS = UINT64_C(5000000000);
@@ -57,23 +58,6 @@ static const char *print_bytes(double v, char buf[TEXT_MAX])
 	return buf;
 }
 
-/* The value of the line of @text that begins with @metric and a blank. */
-static bool find_value(const char *text, const char *metric, double *ret)
-{
-	const size_t len = strlen(metric);
-	const char *line = text;
-
-	while (line != NULL && *line != '\0') {
-		if (strncmp(line, metric, len) == 0 && line[len] == ' ') {
-			*ret = strtod(line + len + 1, NULL);
-			return true;
-		}
-		line = strchr(line, '\n');
-		line = line != NULL ? line + 1 : NULL;
-	}
-	return false;
-}
-
 static void print_figures(const char *text)
 {
 	char bytes[TEXT_MAX];
@@ -81,7 +65,7 @@ static void print_figures(const char *text)
 
 	for (size_t i = 0; i < FIGURE_COUNT; i++) {
 		const struct figure *f = &figures[i];
-		if (!find_value(text, f->metric, &v) || v == 0)
+		if (!kr_tools_metric_sum(text, f->metric, &v) || v == 0)
 			continue;
 		if (f->is_bytes)
 			printf("  %-22s %12s\n", f->label,
@@ -124,6 +108,8 @@ static const char *reason(struct kr_buf *answer)
 
 static bool print_status(const char *host, struct kr_buf *answer)
 {
+	char role[TEXT_MAX] = "?";
+	char why[TEXT_MAX * 4] = "";
 	bool ready;
 
 	if (!ask(host, "/health", answer)) {
@@ -131,12 +117,18 @@ static bool print_status(const char *host, struct kr_buf *answer)
 		return false;
 	}
 	ready = ask(host, "/readiness", answer);
-	if (ready)
-		printf("%s: ready\n", host);
-	else
-		printf("%s: not ready: %s\n", host, reason(answer));
-	if (ask(host, "/metrics", answer))
-		print_figures((const char *)answer->ptr);
+	if (!ready)
+		(void)snprintf(why, sizeof(why), "%s", reason(answer));
+	if (!ask(host, "/metrics", answer)) {
+		printf("%s: no metrics: %s\n", host, reason(answer));
+		return false;
+	}
+	const char *text = (const char *)answer->ptr;
+	(void)kr_tools_metric_label(text, "kraken_http_connections", "role",
+				    role, sizeof(role));
+	printf("%s: %s, %s%s\n", host, role,
+	       ready ? "ready" : "not ready: ", why);
+	print_figures(text);
 	return ready;
 }
 
