@@ -385,6 +385,7 @@ void net_send_block(struct net *n, uint32_t link, int end, const uint8_t *head,
 		memcpy(s->head, head, head_len);
 		enqueue(n, link, !end, k);
 		n->tx[i].seg = k;
+		l->end[!end].backlog += b->len;
 	}
 	if (h->tx_tail != 0)
 		n->tx[h->tx_tail].next = i;
@@ -492,6 +493,12 @@ static void on_rx_end(struct net *n, uint32_t link, uint32_t gen, int end)
 
 	kr_assert(n->segs[e->head].state == SEG_RECEIVING);
 	drop_head(n, e);
+	e->backlog -= b.len;
+	if (e->served_due && e->backlog <= n->socket_bytes) {
+		e->served_due = false;
+		push_link(n, n->now_ns + n->links[link].latency_ns, EV_SERVED,
+			  link, !end);
+	}
 	n->ops->on_block_end(n->ctx, link, end, &b);
 	if (is_live(n, link, gen, end) && !n->links[link].end[end].pumping)
 		pump(n, link, gen, end);
@@ -507,10 +514,9 @@ static void on_tx_end(struct net *n, uint32_t host, uint32_t i)
 	send_next(n, host);
 	if (!is_live(n, t.link, t.gen, from) || n->links[t.link].cut)
 		return;
-	const struct net_host *to = &n->hosts[n->links[t.link].end[t.to].host];
-	const uint64_t room_ns = time_ns(n->socket_bytes, to->down);
-	if (to->rx_free_ns > n->now_ns + room_ns)
-		push_link(n, to->rx_free_ns - room_ns, EV_SERVED, t.link, from);
+	struct net_end *to = &n->links[t.link].end[t.to];
+	if (to->backlog > n->socket_bytes)
+		to->served_due = true;
 	else
 		n->ops->on_served(n->ctx, t.link, from);
 }

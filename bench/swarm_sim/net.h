@@ -14,8 +14,8 @@
  *
  * A block moves through both cards at once (cut-through), but is the user's
  * only when it has ended.  on_served says that the sender's card is done with
- * it and that the receiver's backlog fits into the sockets' buffers: a slow
- * receiver holds its sender up.
+ * it and that what the receiver has not got yet fits into the link's socket
+ * buffers: a slow receiver holds its transfer up.
  *
  * Control bytes do not wait for other links' blocks, but for the blocks that
  * their own link sent before; their time on both cards is added to the next
@@ -61,6 +61,8 @@ struct net_end { /* of a link; [0] dialled */
 	uint32_t conn; /* the user's name for it */
 	bool alive;
 	bool pumping;        /* an event is under way for its head segment */
+	bool served_due;     /* its sender waits for room in the buffers */
+	uint32_t backlog;    /* bytes of blocks sent to it and not received */
 	uint32_t head, tail; /* of net.segs: what travels to this end */
 	/* the user's: the block that arrives */
 	struct net_block body;
