@@ -54,10 +54,12 @@ if [ ! -e $guard ]; then
 	printf '#!/bin/sh\nexit 101\n' >$guard
 	chmod +x $guard
 fi
+log=$(mktemp /tmp/kraken-setup-XXXXXX)
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of names
-apt-get install -qq -y --no-install-recommends $missing >/tmp/kraken-setup.log 2>&1 || {
-	tail -n 20 /tmp/kraken-setup.log >&2
-	echo "setup: apt-get failed; all of it is in /tmp/kraken-setup.log" >&2
+apt-get install -qq -y --no-install-recommends $missing >"$log" 2>&1 || {
+	tail -n 20 "$log" >&2
+	echo "setup: apt-get failed; all of it is in $log" >&2
 	exit 1
 }
+rm -f "$log"
