@@ -21,8 +21,8 @@ struct origin {
 	struct kr_rpc_client *rpc;
 	struct kr_rpc_call info_call;
 	struct kr_health health;
-	struct kr_peer_hint hint;
-	bool known; /* it has told its peer address */
+	struct kr_tracker_pick pick; /* what it said of itself */
+	bool known;
 };
 
 struct kr_origins {
@@ -47,47 +47,48 @@ static bool is_healthy(void *ctx, uint32_t index)
 	return kr_origins_is_healthy(ctx, index);
 }
 
-static void log_change(const struct origin * or)
+static void log_change(const struct origin *host)
 {
-	if (kr_health_is_healthy(& or->health))
+	if (kr_health_is_healthy(&host->health))
 		kr_log_info("origins", "origin is healthy",
-			    KR_STR("origin", or->name));
+			    KR_STR("origin", host->name));
 	else
 		kr_log_warn("origins", "origin is unhealthy; others stand in",
-			    KR_STR("origin", or->name));
+			    KR_STR("origin", host->name));
 }
 
-static enum kr_err learn(struct origin * or, struct kr_bytes result)
+static enum kr_err learn(struct origin *host, struct kr_bytes result)
 {
-	const struct kr_addr at = kr_rpc_client_addr(or->rpc);
+	const struct kr_addr at = kr_rpc_client_addr(host->rpc);
 	struct kr_tracker_msg_peer peer;
-	struct kr_peer_hint hint;
+	struct kr_tracker_pick pick;
 	enum kr_err err = kr_origin_msg_info_decode(result, &peer);
 
 	if (err != KR_OK)
 		return err;
-	hint = (struct kr_peer_hint){ .id = peer.id,
-				      .role = KR_PEER_ORIGIN,
-				      .complete = true };
-	err = kr_tracker_msg_peer_addr(&peer, &at, &hint.addr);
+	pick = (struct kr_tracker_pick){ .id = peer.id,
+					 .role = KR_PEER_ORIGIN,
+					 .complete = true };
+	memcpy(pick.zone, peer.zone, sizeof(pick.zone));
+	err = kr_tracker_msg_peer_addr(&peer, &at, &pick.addr);
 	if (err != KR_OK)
 		return err;
-	or->hint = hint;
-	or->known = true;
+	host->pick = pick;
+	host->known = true;
 	return KR_OK;
 }
 
 static void info_done(struct kr_rpc_call *call, enum kr_err err,
 		      struct kr_bytes result, const char *text)
 {
-	struct origin * or = KR_CONTAINER_OF(call, struct origin, info_call);
+	struct origin *host = KR_CONTAINER_OF(call, struct origin, info_call);
 
 	(void)text;
 	if (err == KR_OK)
-		err = learn(or, result);
-	if (kr_health_check_done(& or->health, kr_io_now_ns(or->cluster->io),
+		err = learn(host, result);
+	if (kr_health_check_done(&host->health, kr_io_now_ns(host->cluster->io),
 				 err == KR_OK))
-		log_change(or);
+		log_change(host);
 }
 
 static void check_all(struct kr_timer *t)
@@ -99,9 +100,9 @@ static void check_all(struct kr_timer *t)
 					    : CHECK_TIMEOUT_NS;
 
 	for (uint32_t i = 0; i < o->count; i++) {
-		struct origin * or = &o->list[i];
-		if (! or->info_call.busy)
-			kr_rpc_call(or->rpc, & or->info_call, "origin.info",
+		struct origin *host = &o->list[i];
+		if (!host->info_call.busy)
+			kr_rpc_call(host->rpc, &host->info_call, "origin.info",
 				    (struct kr_bytes){ NULL, 0 }, timeout_ns,
 				    info_done);
 	}
@@ -109,19 +110,19 @@ static void check_all(struct kr_timer *t)
 			kr_io_now_ns(o->io) + o->health_interval_ns, check_all);
 }
 
-static enum kr_err open_origin(struct kr_origins *o, struct origin * or,
+static enum kr_err open_origin(struct kr_origins *o, struct origin *host,
 			       const char *name, const struct kr_addr *addr)
 {
 	const struct kr_rpc_client_opts opts = { .to = *addr };
 	/* A failed check must be seen within a pull, not after it. */
 	const struct kr_health_opts health = { .fails = 2, .passes = 1 };
 
-	or->cluster = o;
-	or->name = strdup(name);
-	if (or->name == NULL)
+	host->cluster = o;
+	host->name = strdup(name);
+	if (host->name == NULL)
 		return KR_E_NOMEM;
-	kr_health_init(& or->health, &health, true);
-	return kr_rpc_client_open(o->io, &opts, & or->rpc);
+	kr_health_init(&host->health, &health, true);
+	return kr_rpc_client_open(o->io, &opts, &host->rpc);
 }
 
 enum kr_err kr_origins_open(const struct kr_origins_opts *opts,
@@ -160,12 +161,12 @@ void kr_origins_close(struct kr_origins *o)
 {
 	kr_io_timer_stop(o->io, &o->timer);
 	for (uint32_t i = 0; i < o->count; i++) {
-		struct origin * or = &o->list[i];
-		if (or->info_call.busy)
-			kr_rpc_call_cancel(& or->info_call);
-		if (or->rpc != NULL)
-			kr_rpc_client_close(or->rpc);
-		free(or->name);
+		struct origin *host = &o->list[i];
+		if (host->info_call.busy)
+			kr_rpc_call_cancel(&host->info_call);
+		if (host->rpc != NULL)
+			kr_rpc_client_close(host->rpc);
+		free(host->name);
 	}
 	free(o->list);
 	free(o);
@@ -183,7 +184,7 @@ uint32_t kr_origins_healthy_count(const struct kr_origins *o)
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < o->count; i++)
-		n += kr_origins_is_healthy(o, i);
+		n += o->list[i].known && kr_origins_is_healthy(o, i);
 	return n;
 }
 
@@ -202,18 +203,18 @@ const char *kr_origins_name(const struct kr_origins *o, uint32_t index)
 
 void kr_origins_traffic(struct kr_origins *o, uint32_t index, bool ok)
 {
-	struct origin * or = &o->list[index];
+	struct origin *host = &o->list[index];
 
-	if (kr_health_traffic(& or->health, kr_io_now_ns(o->io), ok))
-		log_change(or);
+	if (kr_health_traffic(&host->health, kr_io_now_ns(o->io), ok))
+		log_change(host);
 }
 
-bool kr_origins_hint(const struct kr_origins *o, uint32_t index,
-		     struct kr_peer_hint *ret)
+bool kr_origins_pick(const struct kr_origins *o, uint32_t index,
+		     struct kr_tracker_pick *ret)
 {
 	kr_assert(index < o->count);
 	if (o->list[index].known)
-		*ret = o->list[index].hint;
+		*ret = o->list[index].pick;
 	return o->list[index].known;
 }
 
@@ -222,9 +223,12 @@ uint32_t kr_origins_hints(const struct kr_origins *o, const struct kr_digest *d,
 {
 	uint32_t owners[KR_ORIGINS_MAX], n = 0;
 	const uint32_t count = kr_origins_owners(o, d, owners, KR_ORIGINS_MAX);
+	struct kr_tracker_pick pick;
 
-	for (uint32_t i = 0; i < count && n < max; i++)
-		n += kr_origins_hint(o, owners[i], &ret[n]);
+	for (uint32_t i = 0; i < count && n < max; i++) {
+		if (kr_origins_pick(o, owners[i], &pick))
+			kr_tracker_pick_hint(&pick, "", &ret[n++]);
+	}
 	return n;
 }
 
@@ -253,8 +257,10 @@ static void ask_done(struct kr_rpc_call *call, enum kr_err err,
 		return;
 	}
 	if (err == KR_E_NOTFOUND)
-		a->answered = true;
+		a->answered++;
 	else
+		a->last_err = err;
+	if (err != KR_E_NOTFOUND)
 		kr_log_debug("origins", "origin did not answer a question",
 			     KR_STR("origin",
 				    a->origins->list[a->order[a->at]].name),
@@ -264,24 +270,37 @@ static void ask_done(struct kr_rpc_call *call, enum kr_err err,
 	ask_next(a);
 }
 
-static void ask_next(struct kr_origins_ask *a)
+/* Nobody had it: was everybody there to say so? */
+static void give_up(struct kr_origins_ask *a)
 {
 	const struct kr_bytes nothing = { NULL, 0 };
+	char text[KR_RPC_TEXT_MAX], digest[KR_DIGEST_TEXT_MAX];
+
+	kr_digest_print(&a->digest, digest);
+	if (a->answered == a->order_count || (a->is_stat && a->answered > 0)) {
+		(void)snprintf(text, sizeof(text),
+			       "no origin has blob %s (%u asked)", digest,
+			       a->answered);
+		a->done(a, KR_E_NOTFOUND, nothing, text);
+		return;
+	}
+	(void)snprintf(text, sizeof(text),
+		       "%u of %u origins answered (%s): check that they run "
+		       "and that origin.hosts.static names their RPC ports",
+		       a->answered, a->order_count, kr_err_text(a->last_err));
+	a->done(a, KR_E_UNAVAILABLE, nothing, text);
+}
+
+static void ask_next(struct kr_origins_ask *a)
+{
 	struct kr_origins *o = a->origins;
 
-	if (a->at < a->order_count) {
+	if (a->at < a->order_count)
 		kr_rpc_call(o->list[a->order[a->at]].rpc, &a->call, a->method,
 			    (struct kr_bytes){ a->params, a->params_len },
-			    a->timeout_ns, ask_done);
-		return;
-	}
-	if (a->answered) {
-		a->done(a, KR_E_NOTFOUND, nothing, "no origin has the blob");
-		return;
-	}
-	a->done(a, KR_E_UNAVAILABLE, nothing,
-		"no origin could be asked: check that the origins run and "
-		"that origin.hosts.static names their RPC ports");
+			    o->rpc_timeout_ns, ask_done);
+	else
+		give_up(a);
 }
 
 /* Owners first, then who would stand in; all of them where none is healthy,
@@ -300,9 +319,9 @@ static void make_order(struct kr_origins_ask *a, const struct kr_digest *d)
 			kr_ring_order(&o->ring, d, NULL, NULL, a->order, want);
 }
 
-void kr_origins_ask(struct kr_origins *o, struct kr_origins_ask *a,
-		    const char *method, const char *ns,
-		    const struct kr_digest *d, kr_origins_ask_fn *done)
+static void ask(struct kr_origins *o, struct kr_origins_ask *a,
+		const char *method, const char *ns, const struct kr_digest *d,
+		kr_origins_ask_fn *done)
 {
 	struct kr_mp_writer w;
 	enum kr_err err;
@@ -311,16 +330,36 @@ void kr_origins_ask(struct kr_origins *o, struct kr_origins_ask *a,
 	a->origins = o;
 	a->done = done;
 	a->method = method;
-	a->timeout_ns = o->rpc_timeout_ns;
 	a->at = 0;
-	a->answered = false;
+	a->answered = 0;
+	a->digest = *d;
+	a->last_err = KR_OK;
 	kr_mp_w_init(&w, a->params, sizeof(a->params));
 	kr_origin_msg_ref_encode(&w, ns, d);
 	err = kr_mp_w_done(&w, &a->params_len);
-	kr_assert(err == KR_OK); /* see the assertion below the struct */
+	kr_assert(err == KR_OK); /* see the assertion below */
 	make_order(a, d);
 	kr_assert(a->order_count > 0); /* a ring has at least one host */
 	ask_next(a);
+}
+_Static_assert(sizeof(((struct kr_origins_ask *)0)->params) >=
+		       KR_ORIGIN_MSG_REF_MAX,
+	       "the longest question fits");
+
+void kr_origins_metainfo(struct kr_origins *o, struct kr_origins_ask *a,
+			 const char *ns, const struct kr_digest *d,
+			 kr_origins_ask_fn *done)
+{
+	a->is_stat = false;
+	ask(o, a, "origin.metainfo", ns, d, done);
+}
+
+void kr_origins_stat(struct kr_origins *o, struct kr_origins_ask *a,
+		     const char *ns, const struct kr_digest *d,
+		     kr_origins_ask_fn *done)
+{
+	a->is_stat = true;
+	ask(o, a, "origin.stat", ns, d, done);
 }
 
 void kr_origins_ask_cancel(struct kr_origins_ask *a)

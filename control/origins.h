@@ -18,6 +18,7 @@
 
 #include "control/ring.h"
 #include "control/rpc.h"
+#include "control/tracker.h"
 #include "core/addr.h"
 #include "core/digest.h"
 #include "core/err.h"
@@ -50,7 +51,7 @@ uint32_t kr_origins_owners(const struct kr_origins *o,
 
 bool kr_origins_is_healthy(const struct kr_origins *o, uint32_t index);
 
-/* How many origins are healthy now. */
+/* How many origins have said who they are and are healthy now. */
 uint32_t kr_origins_healthy_count(const struct kr_origins *o);
 
 struct kr_rpc_client *kr_origins_client(const struct kr_origins *o,
@@ -61,10 +62,10 @@ const char *kr_origins_name(const struct kr_origins *o, uint32_t index);
 void kr_origins_traffic(struct kr_origins *o, uint32_t index, bool ok);
 
 /* Where origin @index takes part in swarms; false: it has not said yet. */
-bool kr_origins_hint(const struct kr_origins *o, uint32_t index,
-		     struct kr_peer_hint *ret);
+bool kr_origins_pick(const struct kr_origins *o, uint32_t index,
+		     struct kr_tracker_pick *ret);
 
-/* Hints of all healthy owners of @d. */
+/* Hints of all healthy owners of @d that have said where they are. */
 uint32_t kr_origins_hints(const struct kr_origins *o, const struct kr_digest *d,
 			  struct kr_peer_hint *ret, uint32_t max);
 
@@ -73,9 +74,8 @@ uint32_t kr_origins_hints(const struct kr_origins *o, const struct kr_digest *d,
  * who would stand in for them: the first that has an answer gives it.
  *
  * KR_OK             @result is borrowed until return
- * KR_E_NOTFOUND     whoever could be asked does not have it, and somebody
- *                   could be asked
- * KR_E_UNAVAILABLE  nobody could be asked; @text says whom
+ * KR_E_NOTFOUND     everybody who was asked says so; of a stat: somebody does
+ * KR_E_UNAVAILABLE  else; @text says how many answered
  */
 struct kr_origins_ask;
 typedef void kr_origins_ask_fn(struct kr_origins_ask *a, enum kr_err err,
@@ -85,18 +85,26 @@ struct kr_origins_ask { /* embedded by the caller; private */
 	kr_origins_ask_fn *done;
 	struct kr_rpc_call call;
 	const char *method;
-	uint64_t timeout_ns;
 	uint32_t order[KR_ORIGINS_MAX];
 	uint32_t order_count, at;
-	bool answered; /* somebody said "not found" */
+	uint32_t answered; /* who said "not found" */
+	enum kr_err last_err;
+	bool is_stat;
+	struct kr_digest digest;
 	uint8_t params[512];
 	size_t params_len;
 };
 
-/* @method: "origin.metainfo" or "origin.stat"; @a is lent until done. */
-void kr_origins_ask(struct kr_origins *o, struct kr_origins_ask *a,
-		    const char *method, const char *ns,
-		    const struct kr_digest *d, kr_origins_ask_fn *done);
+/* @a is lent until done.  @ns is copied. */
+void kr_origins_metainfo(struct kr_origins *o, struct kr_origins_ask *a,
+			 const char *ns, const struct kr_digest *d,
+			 kr_origins_ask_fn *done);
+
+/* Does anybody have it?  Being told wrongly that nobody does costs a second
+ * upload, so one "not found" suffices. */
+void kr_origins_stat(struct kr_origins *o, struct kr_origins_ask *a,
+		     const char *ns, const struct kr_digest *d,
+		     kr_origins_ask_fn *done);
 /* done will not come. */
 void kr_origins_ask_cancel(struct kr_origins_ask *a);
 

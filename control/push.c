@@ -149,26 +149,11 @@ static uint32_t list_peers(const struct kr_push *u, uint32_t but,
 
 	ret[n++] = u->p->self;
 	for (uint32_t i = 0; i < u->owner_count; i++) {
-		struct kr_tracker_msg_peer *p = &ret[n];
-		struct kr_peer_hint hint;
-		char text[KR_ADDR_TEXT_MAX];
-		char *end;
-		if (i == but ||
-		    !kr_origins_hint(u->p->origins, u->owners[i].index, &hint))
-			continue;
-		*p = (struct kr_tracker_msg_peer){ .id = hint.id,
-						   .role = KR_PEER_ORIGIN,
-						   .port = hint.addr.port };
-		hint.addr.port = 0;
-		kr_addr_print(&hint.addr, text);
-		end = strrchr(text, ':');
-		*end = '\0';
-		if (text[0] == '[') { /* [v6]:port */
-			end[-1] = '\0';
-			memmove(text, text + 1, strlen(text));
-		}
-		(void)snprintf(p->ip, sizeof(p->ip), "%.45s", text);
-		n++;
+		struct kr_tracker_pick pick;
+
+		if (i != but &&
+		    kr_origins_pick(u->p->origins, u->owners[i].index, &pick))
+			kr_tracker_pick_peer(&pick, &ret[n++]);
 	}
 	return n;
 }

@@ -16,8 +16,6 @@
 #include "control/tracker_rpc_internal.h"
 #include "core/log.h"
 
-static void ask_next(struct metainfo_question *q);
-
 /* ---- the cache ---- */
 
 static void forget(struct kr_tracker_service *s, struct metainfo_entry *e)
@@ -79,105 +77,22 @@ static void end_question(struct metainfo_question *q, struct kr_bytes result,
 	free(q);
 }
 
-/* Nobody had it: was anybody there to say so? */
-static void give_up(struct metainfo_question *q)
-{
-	char digest[KR_DIGEST_TEXT_MAX], text[KR_RPC_TEXT_MAX];
-	const uint32_t total = q->service->origin_count;
-	enum kr_err err = KR_E_NOTFOUND;
-
-	kr_digest_print(&q->ref.digest, digest);
-	if (q->answered > 0 && q->answered == q->at) {
-		(void)snprintf(text, sizeof(text),
-			       "no origin has blob %s (%u asked)", digest,
-			       q->answered);
-	} else {
-		err = KR_E_UNAVAILABLE;
-		(void)snprintf(text, sizeof(text),
-			       "blob %s: %u of %u origins answered (%s); are "
-			       "they running?",
-			       digest, q->answered, total,
-			       kr_err_text(q->last_err));
-	}
-	kr_log_warn("tracker", "no metainfo", KR_STR("why", text),
-		    KR_STR("ns", q->ref.ns));
-	end_question(q, (struct kr_bytes){ 0 }, err, text);
-}
-
-/* Did the host say something, whatever it was? */
-static bool spoke(enum kr_err err)
-{
-	return err != KR_E_TIMEDOUT && err != KR_E_REFUSED &&
-	       err != KR_E_RESET && err != KR_E_CLOSED;
-}
-
-static void on_answer(struct kr_rpc_call *call, enum kr_err err,
+static void on_answer(struct kr_origins_ask *a, enum kr_err err,
 		      struct kr_bytes result, const char *text)
 {
 	struct metainfo_question *q =
-		KR_CONTAINER_OF(call, struct metainfo_question, call);
-	struct kr_tracker_service *s = q->service;
-	struct tracker_origin *o = &s->origins[q->order[q->at]];
+		KR_CONTAINER_OF(a, struct metainfo_question, ask);
 	struct kr_bytes metainfo;
 
-	(void)text;
-	if (s->closing) {
-		end_question(q, (struct kr_bytes){ 0 }, KR_E_UNAVAILABLE,
-			     "the tracker is shutting down");
-		return;
-	}
-	(void)kr_health_traffic(&o->health, kr_io_now_ns(s->io), spoke(err));
 	if (err == KR_OK)
 		err = kr_origin_msg_metainfo_decode(result, &metainfo);
-	if (err == KR_OK) {
-		keep(s, &q->ref.digest, result);
-		end_question(q, result, KR_OK, NULL);
-		return;
-	}
-	if (err == KR_E_NOTFOUND)
-		q->answered++;
+	if (err == KR_OK)
+		keep(q->service, &q->ref.digest, result);
 	else
-		q->last_err = err;
-	q->at++;
-	ask_next(q);
-}
-
-static void ask_next(struct metainfo_question *q)
-{
-	struct kr_tracker_service *s = q->service;
-	uint8_t buf[KR_ORIGIN_MSG_REF_MAX];
-	struct kr_mp_writer w;
-
-	if (q->at == q->order_count) {
-		give_up(q);
-		return;
-	}
-	kr_mp_w_init(&w, buf, sizeof(buf));
-	kr_origin_msg_ref_encode(&w, q->ref.ns, &q->ref.digest);
-	kr_assert(!w.overflow);
-	kr_rpc_call(s->origins[q->order[q->at]].client, &q->call,
-		    "origin.metainfo", (struct kr_bytes){ buf, w.len },
-		    s->opts.upstream_timeout_ns, on_answer);
-}
-
-/* Healthy ones in ring order; then the others, for want of better: a tracker
- * that just started has not heard of any yet. */
-static void set_order(struct metainfo_question *q)
-{
-	struct kr_tracker_service *s = q->service;
-	uint32_t all[KR_RING_HOSTS_MAX];
-	uint32_t total;
-
-	if (s->origin_count == 0)
-		return;
-	q->order_count = kr_ring_order(&s->ring, &q->ref.digest,
-				       tracker_origin_is_healthy, s, q->order,
-				       KR_RING_HOSTS_MAX);
-	total = kr_ring_order(&s->ring, &q->ref.digest, NULL, NULL, all,
-			      KR_RING_HOSTS_MAX);
-	for (uint32_t i = 0; i < total; i++)
-		if (!tracker_origin_is_healthy(s, all[i]))
-			q->order[q->order_count++] = all[i];
+		kr_log_warn("tracker", "no metainfo",
+			    KR_DIGEST("digest", &q->ref.digest),
+			    KR_STR("ns", q->ref.ns), KR_STR("why", text));
+	end_question(q, result, err, text);
 }
 
 static struct metainfo_question *open_question(
@@ -189,13 +104,11 @@ static struct metainfo_question *open_question(
 		return NULL;
 	q->service = s;
 	q->ref = *ref;
-	q->last_err = KR_E_NOTFOUND;
 	kr_list_init(&q->waiting);
 	if (kr_digest_map_put(&s->questions, &ref->digest, q) != KR_OK) {
 		free(q);
 		return NULL;
 	}
-	set_order(q);
 	return q;
 }
 
@@ -221,7 +134,8 @@ static void ask_upstream(struct kr_tracker_service *s,
 	s->upstream += fresh;
 	s->joined += !fresh;
 	if (fresh)
-		ask_next(q);
+		kr_origins_metainfo(s->origins, &q->ask, ref->ns, &ref->digest,
+				    on_answer);
 }
 
 void tracker_metainfo_ask(struct kr_tracker_service *s,
@@ -235,6 +149,10 @@ void tracker_metainfo_ask(struct kr_tracker_service *s,
 		return;
 	}
 	e = kr_digest_map_get(&s->cache, &ref.digest);
+	if (e == NULL && s->origins == NULL) {
+		kr_rpc_fail(req, KR_E_UNAVAILABLE, "no origin is configured");
+		return;
+	}
 	if (e == NULL) {
 		ask_upstream(s, &ref, req);
 		return;
@@ -252,12 +170,19 @@ void tracker_metainfo_open(struct kr_tracker_service *s)
 	kr_digest_map_open(&s->questions, kr_alloc_heap());
 }
 
-/* The questions ended with the clients that asked them. */
 void tracker_metainfo_close(struct kr_tracker_service *s)
 {
+	uint32_t at = 0;
 	struct kr_list *it;
+	void *value;
 
-	kr_assert(kr_digest_map_count(&s->questions) == 0);
+	while (kr_digest_map_next(&s->questions, &at, NULL, &value)) {
+		struct metainfo_question *q = value;
+
+		kr_origins_ask_cancel(&q->ask);
+		end_question(q, (struct kr_bytes){ 0 }, KR_E_UNAVAILABLE,
+			     "the tracker is shutting down");
+	}
 	while ((it = kr_list_first(&s->cache_by_use)) != NULL)
 		forget(s, KR_CONTAINER_OF(it, struct metainfo_entry, link));
 	kr_digest_map_close(&s->cache);

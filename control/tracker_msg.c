@@ -240,7 +240,6 @@ bool kr_tracker_msg_next_gone(struct kr_tracker_msg_announce *a,
 
 /* ---- answer: encode ---- */
 
-/* The ip of @a, without its port. */
 static void print_ip(const struct kr_addr *a, char *buf)
 {
 	char text[KR_ADDR_TEXT_MAX];
@@ -252,6 +251,17 @@ static void print_ip(const struct kr_addr *a, char *buf)
 	kr_assert(err == KR_OK && host.len < KR_TRACKER_MSG_IP_MAX);
 	memcpy(buf, host.ptr, host.len);
 	buf[host.len] = '\0';
+}
+
+void kr_tracker_pick_peer(const struct kr_tracker_pick *pick,
+			  struct kr_tracker_msg_peer *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->id = pick->id;
+	print_ip(&pick->addr, ret->ip);
+	ret->port = pick->addr.port;
+	ret->role = pick->role;
+	memcpy(ret->zone, pick->zone, sizeof(ret->zone));
 }
 
 static void write_pick(struct kr_mp_writer *w, const struct kr_tracker_pick *p)

@@ -115,8 +115,13 @@ KR_NODISCARD enum kr_err kr_tracker_msg_report_decode(
 void kr_tracker_pick_hint(const struct kr_tracker_pick *pick, const char *zone,
 			  struct kr_peer_hint *ret);
 
+/* A pick as a peer of a message; its cluster is left empty. */
+void kr_tracker_pick_peer(const struct kr_tracker_pick *pick,
+			  struct kr_tracker_msg_peer *ret);
+
 /* The address of a peer that was told over a connection with @from: its ip, or
- * that of @from (NULL: none) where it is "", and its port.  KR_E_PROTO: not an address. */
+ * that of @from (NULL: none) where it is "", and its port.  KR_E_PROTO: not an
+ * address. */
 KR_NODISCARD enum kr_err kr_tracker_msg_peer_addr(
 	const struct kr_tracker_msg_peer *peer, const struct kr_addr *from,
 	struct kr_addr *ret);

@@ -41,6 +41,35 @@ static enum kr_err take_peer(struct kr_tracker_service *s,
 		       : KR_E_INVALID;
 }
 
+/* Append the responsible healthy origins of @d, but @id itself, to the @count
+ * picks in @out; returns the new count. */
+static uint32_t add_origins(const struct kr_tracker_service *s,
+			    const struct kr_digest *d,
+			    const struct kr_peer_id *id,
+			    struct kr_tracker_pick *out, uint32_t count,
+			    uint32_t max)
+{
+	uint32_t owners[KR_ORIGINS_MAX], owner_count = 0;
+
+	if (s->origins != NULL)
+		owner_count = kr_origins_owners(s->origins, d, owners,
+						KR_ORIGINS_MAX);
+	for (uint32_t i = 0; i < owner_count && count < max; i++) {
+		struct kr_tracker_pick pick;
+		bool there;
+
+		if (!kr_origins_pick(s->origins, owners[i], &pick))
+			continue;
+		there = memcmp(&pick.id, id, sizeof(*id)) == 0;
+		/* It may announce itself like any peer. */
+		for (uint32_t k = 0; k < count && !there; k++)
+			there = memcmp(&out[k].id, &pick.id, sizeof(*id)) == 0;
+		if (!there)
+			out[count++] = pick;
+	}
+	return count;
+}
+
 /* One blob of the announce, answered. */
 static enum kr_err announce_blob(struct kr_tracker_service *s,
 				 const struct kr_tracker_peer *peer,
@@ -56,9 +85,8 @@ static enum kr_err announce_blob(struct kr_tracker_service *s,
 	if (err != KR_OK)
 		return err;
 	if (blob->item.want > 0 && !blob->item.complete)
-		count = tracker_origins_add(s, &blob->item.digest, &peer->id,
-					    picks, count,
-					    KR_TRACKER_MSG_PICKS_MAX);
+		count = add_origins(s, &blob->item.digest, &peer->id, picks,
+				    count, KR_TRACKER_MSG_PICKS_MAX);
 	kr_tracker_msg_reply_blob(w, &blob->item.digest, picks, count);
 	return KR_OK;
 }
@@ -269,6 +297,33 @@ static void set_opts(struct kr_tracker_service *s,
 	o->origins = NULL; /* copied, see s->origins */
 }
 
+static enum kr_err open_origins(struct kr_tracker_service *s,
+				const struct kr_tracker_service_opts *opts)
+{
+	const char *names[KR_ORIGINS_MAX];
+	struct kr_addr addrs[KR_ORIGINS_MAX];
+	const struct kr_origins_opts o = {
+		.io = s->io,
+		.names = names,
+		.addrs = addrs,
+		.count = opts->origin_count,
+		.replicas = s->opts.replicas,
+		.rpc_timeout_ns = s->opts.upstream_timeout_ns,
+		.health_interval_ns = s->opts.check_interval_ns,
+	};
+
+	if (opts->origin_count == 0)
+		return KR_OK;
+	if (opts->origin_count > KR_ORIGINS_MAX)
+		return KR_E_LIMIT;
+	for (uint32_t i = 0; i < opts->origin_count; i++) {
+		names[i] = opts->origins[i].name;
+		addrs[i] = opts->origins[i].rpc;
+	}
+	s->origin_count = opts->origin_count;
+	return kr_origins_open(&o, &s->origins);
+}
+
 static enum kr_err open_parts(struct kr_tracker_service *s,
 			      const struct kr_tracker_service_opts *opts)
 {
@@ -289,7 +344,7 @@ static enum kr_err open_parts(struct kr_tracker_service *s,
 	enum kr_err err = kr_tracker_open(&t, &s->tracker);
 
 	if (err == KR_OK)
-		err = tracker_origins_open(s, opts);
+		err = open_origins(s, opts);
 	if (err == KR_OK)
 		err = kr_rpc_server_open(s->io, &r, &s->server);
 	return err;
@@ -305,7 +360,6 @@ enum kr_err kr_tracker_service_open(const struct kr_tracker_service_opts *opts,
 		return KR_E_NOMEM;
 	s->io = opts->io;
 	set_opts(s, opts);
-	kr_rand_init(&s->rand, opts->seed);
 	tracker_metainfo_open(s);
 	register_metrics(s);
 	err = open_parts(s, opts);
@@ -322,11 +376,11 @@ void kr_tracker_service_close(struct kr_tracker_service *s)
 {
 	if (s == NULL)
 		return;
-	s->closing = true;
 	kr_io_timer_stop(s->io, &s->expire_timer);
-	tracker_origins_close(s);
-	kr_rpc_server_close(s->server);
 	tracker_metainfo_close(s);
+	if (s->origins != NULL)
+		kr_origins_close(s->origins);
+	kr_rpc_server_close(s->server);
 	kr_tracker_close(s->tracker);
 	free(s);
 }
@@ -342,8 +396,8 @@ void kr_tracker_service_stats_get(const struct kr_tracker_service *s,
 	memset(ret, 0, sizeof(*ret));
 	kr_tracker_stats_get(s->tracker, &ret->tracker);
 	ret->origins = s->origin_count;
-	for (uint32_t i = 0; i < s->origin_count; i++)
-		ret->origins_healthy += tracker_origin_usable(&s->origins[i]);
+	if (s->origins != NULL)
+		ret->origins_healthy = kr_origins_healthy_count(s->origins);
 	ret->metainfo_hits = s->hits;
 	ret->metainfo_upstream = s->upstream;
 	ret->metainfo_joined = s->joined;

@@ -259,6 +259,7 @@ bool kr_u64_map_next(const struct kr_u64_map *m, uint32_t *cursor,
 
 	if (!map_next(&m->map, cursor, &key, ret_value))
 		return false;
-	memcpy(ret_key, key, sizeof(*ret_key));
+	if (ret_key != NULL)
+		memcpy(ret_key, key, sizeof(*ret_key));
 	return true;
 }

@@ -125,9 +125,8 @@ static void ref_found(struct kr_origins_ask *a, enum kr_err err,
 static void check_refs(struct work *w)
 {
 	if (w->ref < w->call->ref_count) {
-		kr_origins_ask(w->all->origins, &w->stat, "origin.stat",
-			       w->call->repo, &w->call->refs[w->ref].digest,
-			       ref_found);
+		kr_origins_stat(w->all->origins, &w->stat, w->call->repo,
+				&w->call->refs[w->ref].digest, ref_found);
 		return;
 	}
 	kr_io_work(w->all->io, &w->store_job, keep_run, kept);

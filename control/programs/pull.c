@@ -105,9 +105,8 @@ static void locate(struct work *w)
 				     call->repo, &call->digest,
 				     located_by_tracker);
 	else
-		kr_origins_ask(w->p->origins, &w->ask.origins,
-			       "origin.metainfo", call->repo, &call->digest,
-			       located_by_origin);
+		kr_origins_metainfo(w->p->origins, &w->ask.origins, call->repo,
+				    &call->digest, located_by_origin);
 }
 
 static void have_blob(struct work *w, struct kr_blob *b, uint64_t size);

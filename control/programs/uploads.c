@@ -430,8 +430,8 @@ static void on_stat(void *ctx, struct kr_reg_call *call)
 			: call->repo;
 
 	if (w != NULL)
-		kr_origins_ask(all->origins, &w->ask, "origin.stat", ns,
-			       &call->digest, stat_done);
+		kr_origins_stat(all->origins, &w->ask, ns, &call->digest,
+				stat_done);
 }
 
 /* ---- life ---------------------------------------------------------------*/
