@@ -137,8 +137,8 @@ X(have_at_once_pieces, 16, KR_POLICY_COUNT, NULL,                              \
   "while a host has fewer it tells at once: shortens the ramp")                \
 X(reveal, 1, KR_POLICY_SWITCH, "reveal",                                       \
   "seeders reveal distinct pieces: 1.23 copies sent instead of 3.9")           \
-X(reveal_pieces, 4, KR_POLICY_COUNT, NULL,                                     \
-  "told to a neighbour and not yet announced by another")                      \
+X(reveal_pieces, 2, KR_POLICY_COUNT, NULL,                                     \
+  "told and not yet passed on; 4 cost twice the copies for nothing")                      \
 X(reveal_neighbours_min, 4, KR_POLICY_COUNT, NULL,                             \
   "with fewer neighbours there is nobody to pass pieces on")                   \
 X(reveal_patience_ns, 300 * KR_POLICY_MS, KR_POLICY_NS, NULL,                  \

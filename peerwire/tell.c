@@ -8,6 +8,8 @@
 #include "peerwire/blocks.h"
 #include "peerwire/state.h"
 
+enum { REVEAL_ANY = 4 }; /* times the patience */
+
 #define REVEAL_PASSED UINT32_MAX /* another neighbour announced it */
 
 /* ---- HAVE --------------------------------------------------------------- */
@@ -207,7 +209,7 @@ enum kr_err kr_tell_first(struct kr_node *n, struct kr_stream *st, uint8_t *buf,
 		return kr_have_encode(&st->swarm->picker.have, buf, cap,
 				      ret_len);
 	for (uint64_t i = 0; i < n->pol.reveal_pieces; i++)
-		if (!reveal_one(n, st, true, &piece))
+		if (!reveal_one(n, st, false, &piece))
 			break;
 	return kr_have_encode(&st->told, buf, cap, ret_len);
 }
@@ -244,6 +246,23 @@ static void tell_all(struct kr_node *n, struct kr_stream *st)
 		kr_tell_ranges(n, st, &all, 1);
 }
 
+/* A neighbour that has had nothing of us for a while is told of pieces that
+ * nobody was given; if it waits much longer, of any: whoever was given the
+ * others may be out of its reach. */
+static void reveal_to_waiting(struct kr_node *n, struct kr_stream *st)
+{
+	const struct kr_conn *c = st->conn;
+	const uint64_t last_ns =
+		st->revealed_ns > c->useful_ns ? st->revealed_ns : c->useful_ns;
+	const uint64_t waited_ns = n->now_ns - last_ns;
+
+	if (c->upload_count > 0 || c->serve_out ||
+	    waited_ns < n->pol.reveal_patience_ns)
+		return;
+	reveal_more(n, st, n->pol.reveal_pieces,
+		    waited_ns >= REVEAL_ANY * n->pol.reveal_patience_ns);
+}
+
 void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s)
 {
 	const bool enough = leecher_count(s) >= n->pol.reveal_neighbours_min;
@@ -253,18 +272,13 @@ void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s)
 	kr_list_for_each (it, &s->streams) {
 		struct kr_stream *st =
 			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
-		const struct kr_conn *c = st->conn;
 
 		if (!st->hiding || st->state != KR_STREAM_OPEN)
 			continue;
-		if (!enough) {
+		if (enough)
+			reveal_to_waiting(n, st);
+		else
 			tell_all(n, st);
-			continue;
-		}
-		if (c->upload_count == 0 && !c->serve_out &&
-		    n->now_ns - st->revealed_ns >= n->pol.reveal_patience_ns &&
-		    n->now_ns - c->useful_ns >= n->pol.reveal_patience_ns)
-			reveal_more(n, st, n->pol.reveal_pieces, true);
 	}
 }
 
