@@ -26,6 +26,7 @@ struct kr_writeback {
 	bool closing, added;     /* added: something came while we were busy */
 	struct kr_digest digest; /* of the item at work */
 	enum kr_err result;
+	bool gone; /* from our store; a backend may say "not found", too */
 	struct kr_metric *stored, *failed, *pending;
 };
 
@@ -83,9 +84,11 @@ static void store_run(struct kr_job *j)
 	struct kr_backend *backend = kr_backends_find(w->backends, ns);
 	if (backend == NULL) { /* the configuration changed: nowhere to go */
 		w->result = kr_store_keep(w->store, &w->digest, false);
+		w->gone = w->result == KR_E_NOTFOUND;
 		return;
 	}
 	w->result = kr_store_blob_open(w->store, &w->digest, &blob);
+	w->gone = w->result == KR_E_NOTFOUND;
 	if (w->result != KR_OK)
 		return;
 	w->result = kr_backend_put(
@@ -101,17 +104,16 @@ static void store_done(struct kr_job *j)
 	struct kr_writeback *w = KR_CONTAINER_OF(j, struct kr_writeback, job);
 
 	w->state = SETTLING;
-	if (w->result == KR_OK || w->result == KR_E_NOTFOUND) {
-		if (w->result == KR_E_NOTFOUND)
-			kr_log_error("writeback",
-				     "the blob is gone from the "
-				     "store: not written back",
-				     KR_DIGEST("digest", &w->digest));
-		kr_metric_add(w->stored, 1);
+	kr_metric_add(w->result == KR_OK ? w->stored : w->failed, 1);
+	if (w->gone)
+		kr_log_error("writeback",
+			     "the blob is gone from the store: not written "
+			     "back",
+			     KR_DIGEST("digest", &w->digest));
+	if (w->result == KR_OK || w->gone) {
 		kr_queue_done(w->queue, &w->req, &w->item, settled);
 		return;
 	}
-	kr_metric_add(w->failed, 1);
 	kr_log_warn("writeback",
 		    "the backend did not take a blob; it stays "
 		    "here and is tried again",
