@@ -3,7 +3,20 @@
 # the pieces come from elsewhere.
 . "$(dirname "$0")/fault_lib.sh"
 
-readonly SIZE=$((64 * MIB)) PIECE=$MIB
+readonly SIZE=$((64 * MIB))
+
+# corrupt FILE: every second MiB of it is another one now, so that whoever has it
+# is soon asked for a bad one
+corrupt()
+{
+	local i
+	[ -s "$1" ] || fail "there is no $1"
+	for ((i = 1; i < SIZE / MIB; i += 2)); do
+		head -c 4096 /dev/zero | dd of="$1" bs=4096 conv=notrunc \
+			seek=$((i * MIB / 4096 + 2)) status=none
+	done
+	! cmp -s "$1" "$WORK/layer" || fail "$1 was not altered"
+}
 
 pieces_failed() { metric "$1" 'kraken_transfer_pieces_total{verdict="failed"}'; }
 
@@ -12,16 +25,7 @@ blob_make "$WORK/layer" "$SIZE" 4
 digest=$(blob_push "$WORK/layer" test/liar)
 get_same agent1 test/liar "$digest"
 
-# Every second MiB on the disk of agent one is another one now: whichever it
-# is asked for first, it is soon asked for a bad one.
-file=$(stored agent1 "$digest")
-[ -s "$file" ] || fail "agent1 does not store $digest"
-for ((i = 1; i < SIZE / PIECE; i += 2)); do
-	head -c 4096 /dev/zero | dd of="$file" bs=1 seek=$((i * PIECE + 8192)) \
-		conv=notrunc status=none obs=4096
-done
-cmp -s "$file" "$WORK/layer" && fail "the file was not altered"
-
+corrupt "$(stored agent1 "$digest")"
 get_same agent2 test/liar "$digest"
 failed=$(pieces_failed agent2)
 from_liar=$(metric agent2 'kraken_transfer_bytes_total{direction="in",peer="agent"}')
@@ -39,3 +43,17 @@ role_start agent3 agent
 wait_ready agent3
 get_same agent3 test/liar "$digest"
 expect_eq "$(pieces_failed agent3)" 0 "pieces that failed on a third agent"
+
+# An origin's disk may rot, too.  The agent that has seen nobody lie yet gets
+# what it wants from the other origin.
+corrupt "$(stored origin1 "$digest")"
+role_stop agent1
+role_stop agent2
+role_stop agent3
+role_start agent4 agent
+wait_ready agent4
+get_same agent4 test/liar "$digest"
+failed=$(pieces_failed agent4)
+say "pieces from a rotten origin that failed: $failed"
+expect_ge "$failed" 1 "pieces of the rotten origin that failed"
+expect_same "$(stored agent4 "$digest")" "$WORK/layer" "what agent4 stored"
