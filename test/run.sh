@@ -85,20 +85,16 @@ stage_plain() {
 	check plain build/gcc -L '^(unit|sim|fuzz|integration)$' -j $jobs
 }
 
-# The list is read from the build that CMake has just written.
 stage_asan() {
 	local dir=build/asan
-	configure $dir clang address,undefined || return 1
-	# shellcheck disable=SC2046 # a list of names
-	compile $dir $(executables $dir '^(unit|sim|integration)_|_fuzz$') ||
-		return 1
+	configure $dir clang address,undefined && compile $dir || return 1
 	check asan $dir -L '^(unit|sim|fuzz|integration)$' -j $jobs
 }
 
 stage_tsan() {
 	local dir=build/tsan
 	configure $dir clang thread || return 1
-	# shellcheck disable=SC2046
+	# shellcheck disable=SC2046 # a list of names
 	compile $dir $(executables $dir '^(unit_uring|integration)_') ||
 		return 1
 	check tsan $dir -R '^(unit/uring_|integration/)' -j $jobs

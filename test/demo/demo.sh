@@ -55,6 +55,15 @@ clean_up() {
 	exit $status
 }
 
+# The layer is kept by docker, the proxy, two origins, the backend, three agents.
+check_space() {
+	local need_mib=$((layer_mib * 10 + 512)) free_mib
+	free_mib=$(($(df --output=avail -k "$dir" | tail -n 1) / 1024))
+	[ $free_mib -ge $need_mib ] ||
+		fail "$dir has $free_mib MiB free, $need_mib are needed:" \
+			"set TMPDIR, or a smaller DEMO_LAYER_MIB"
+}
+
 start_cluster() {
 	say "start a cluster on loopback: kraken dev --agents 3"
 	setpriv --pdeathsig TERM "$kraken" dev --dir "$dir/dev" --agents 3 \
@@ -144,6 +153,7 @@ main() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 	dir=$(mktemp -d "${TMPDIR:-/tmp}/kraken-demo-XXXXXX")
+	check_space
 	say "make an image: busybox, a greeting, $layer_mib MiB of noise"
 	make_image "$dir/image" "$proxy/$name:$tag" "$layer_mib" ||
 		fail "the image could not be made"
