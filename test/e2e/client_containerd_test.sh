@@ -1,52 +1,28 @@
 #!/bin/bash
 # containerd uses an agent as the mirror of another registry: it asks for
 # repositories of registry.example.com with ?ns=registry.example.com.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/engine_lib.sh"
 need containerd ctr busybox
 
 readonly NAME=registry.example.com/team/app
 readonly GREETING="hello from the mirror"
 
-ctr_() { ctr -a "$WORK/ctr/containerd.sock" "$@"; }
+ctr_() { ctr -a "$ENGINE/containerd.sock" "$@"; }
 
-engine_answers() { ctr_ version >/dev/null 2>&1; }
-
-engine_start()
+containerd_start()
 {
-	[ "$(id -u)" = 0 ] || skip "containerd needs root"
-	mkdir -p "$WORK/ctr"
-	cat >"$WORK/ctr/config.toml" <<-EOT
+	cat >"$ENGINE/config.toml" <<-EOT
 		version = 2
-		root = "$WORK/ctr/root"
-		state = "$WORK/ctr/state"
+		root = "$ENGINE/root"
+		state = "$ENGINE/state"
 		disabled_plugins = ["io.containerd.grpc.v1.cri"]
 		[grpc]
-		  address = "$WORK/ctr/containerd.sock"
+		  address = "$ENGINE/containerd.sock"
 		[plugins."io.containerd.internal.v1.opt"]
-		  path = "$WORK/ctr/opt"
+		  path = "$ENGINE/opt"
 	EOT
-	spawn "$WORK/log/containerd" containerd -c "$WORK/ctr/config.toml"
-	engine=$SPAWNED
-	until engine_answers; do
-		is_running "$engine" ||
-			skip "containerd does not start here: $(tail -1 \
-				"$WORK/log/containerd")"
-		[ "$SECONDS" -lt 40 ] || skip "containerd does not answer"
-		sleep 0.05
-	done
-}
-
-# Shims and mounts must be gone before $WORK is.
-hook_cleanup()
-{
-	local pid mount
-	for pid in $(pgrep -f "$WORK/ctr/" || true); do
-		kill -KILL "$pid" 2>/dev/null
-	done
-	for mount in $(awk -v dir="$WORK/" 'index($2, dir) == 1 { print $2 }' \
-		/proc/self/mounts | sort -r); do
-		umount -l "$mount" 2>/dev/null
-	done
+	engine_start containerd "ctr_ version" \
+		containerd -c "$ENGINE/config.toml"
 }
 
 # mirror AGENT: where containerd asks; the registry itself is never reached
@@ -92,9 +68,12 @@ check_agent() # agent
 {
 	local file
 	mirror "$1"
-	ctr_ images pull --hosts-dir "$WORK/certs.d" "$NAME:v1" \
+	ctr_ --debug images pull --hosts-dir "$WORK/certs.d" "$NAME:v1" \
 		>"$WORK/log/pull" 2>&1 ||
 		fail "ctr images pull through $1: $(tail -1 "$WORK/log/pull")"
+	grep -q "$(registry "$1")/v2/team/app/manifests/v1?ns=registry\.example" \
+		"$WORK/log/pull" ||
+		fail "containerd did not ask $1 with ns=registry.example.com"
 	for file in manifest config.json tools.tar data.tar; do
 		expect_content "$WORK/$file" "$1"
 	done
@@ -118,7 +97,9 @@ check_namespace() # agent
 	expect_same "$WORK/http.body" "$WORK/data.tar" "blob with ns="
 }
 
-engine_start
+# --------------------------------------------------------------------------
+
+containerd_start
 cluster_start 2 2
 push_image
 for agent in agent1 agent2; do
@@ -126,3 +107,4 @@ for agent in agent1 agent2; do
 	check_agent $agent
 	check_namespace $agent
 done
+engine_stop

@@ -1,48 +1,19 @@
 #!/bin/bash
 # A Docker engine pushes to the proxy, pulls from both agents, runs what it got.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/engine_lib.sh"
 need docker dockerd busybox
 
 readonly GREETING="hello from the swarm"
 
-# ---- an engine of our own --------------------------------------------------
-
-engine_answers() { docker version >/dev/null 2>&1; }
-
-engine_start()
+docker_start()
 {
-	local dir=$WORK/docker
-	[ "$(id -u)" = 0 ] || skip "dockerd needs root"
-	mkdir -p "$dir/config"
-	export DOCKER_HOST=unix://$dir/docker.sock DOCKER_CONFIG=$dir/config
-	export DOCKER_BUILDKIT=0
-	spawn "$WORK/log/dockerd" dockerd --iptables=false --bridge=none \
-		--data-root "$dir/data" --exec-root "$dir/exec" \
-		--host "$DOCKER_HOST" --pidfile "$dir/pid"
-	engine=$SPAWNED
-	until engine_answers; do
-		is_running "$engine" ||
-			skip "dockerd does not start here: $(tail -1 \
-				"$WORK/log/dockerd")"
-		[ "$SECONDS" -lt 40 ] || skip "dockerd does not answer"
-		sleep 0.05
-	done
+	export DOCKER_HOST=unix://$ENGINE/docker.sock
+	export DOCKER_CONFIG=$ENGINE/config DOCKER_BUILDKIT=0
+	engine_start dockerd "docker version" dockerd --iptables=false \
+		--bridge=none --data-root "$ENGINE/data" \
+		--exec-root "$ENGINE/exec" --host "$DOCKER_HOST" \
+		--pidfile "$ENGINE/pid"
 }
-
-# The engine's containerd and mounts must be gone before $WORK is.
-hook_cleanup()
-{
-	local pid mount
-	for pid in $(pgrep -f "$WORK/docker/" || true); do
-		kill -KILL "$pid" 2>/dev/null
-	done
-	for mount in $(awk -v dir="$WORK/" 'index($2, dir) == 1 { print $2 }' \
-		/proc/self/mounts | sort -r); do
-		umount -l "$mount" 2>/dev/null
-	done
-}
-
-# --------------------------------------------------------------------------
 
 # A static busybox that greets, and a layer of 24 MiB.
 image_build() # name
@@ -98,7 +69,9 @@ check_absent() # agent
 		"pull of an absent tag"
 }
 
-engine_start
+# --------------------------------------------------------------------------
+
+docker_start
 cluster_start 2 2
 image=$(registry_host proxy)/team/app:v1
 image_build "$image"
@@ -121,5 +94,4 @@ docker push -q "$(registry_host proxy)/team/app:v2" >"$WORK/log/push2" 2>&1 ||
 http HEAD "$(registry agent2)/v2/team/app/manifests/v2"
 expect_status 200 "tag of the second push"
 expect_eq "$(http_header docker-content-digest)" "$digest" "second push"
-kill -TERM "$engine"
-wait_for 20 is_gone "$engine"
+engine_stop

@@ -185,7 +185,7 @@ wait_ready()
 {
 	local name
 	for name in "$@"; do
-		wait_for 20 is_ready "$name"
+		wait_for 30 is_ready "$name"
 	done
 }
 
@@ -507,10 +507,11 @@ http()
 # http_header NAME: of the last http, "" where it is missing
 http_header()
 {
-	awk -v want="$1" 'BEGIN { want = tolower(want) ":" }
-		tolower(substr($0, 1, length(want))) == want {
-			sub(/^[^:]*:[ \t]*/, ""); sub(/\r$/, ""); got = $0
-		} END { print got }' "$WORK/http.head"
+	local name value got=
+	while IFS=: read -r name value; do
+		[ "${name,,}" != "${1,,}" ] || got=${value%$'\r'}
+	done <"$WORK/http.head"
+	echo "${got#"${got%%[! ]*}"}"
 }
 
 # location BASE: the last Location header, made absolute
