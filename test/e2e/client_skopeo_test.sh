@@ -161,11 +161,25 @@ check_index()
 	expect_same "$WORK/raw" "$WORK/index" "index by digest"
 }
 
+check_docker_list()
+{
+	local agent
+	copy --all --format v2s2 "oci:$WORK/src:both" "$(remote proxy):list"
+	copy --all "$(remote proxy):list" "dir:$WORK/list"
+	expect_eq "$(jq -r .mediaType "$WORK/list/manifest.json")" \
+		"$DOCKER_LIST" "media type"
+	for agent in agent1 agent2; do
+		copy --all "$(remote $agent):list" "dir:$WORK/list-$agent"
+		diff -r "$WORK/list" "$WORK/list-$agent" ||
+			fail "what $agent gives is not what was pushed"
+	done
+}
+
 check_tags()
 {
 	skopeo list-tags --tls-verify=false "$(remote proxy)" >"$WORK/tags"
 	expect_eq "$(jq -r '.Tags | join(" ")' "$WORK/tags")" \
-		"both docker one" "tags"
+		"both docker list one" "tags"
 }
 
 check_absent()
@@ -185,5 +199,7 @@ say "Docker image"
 check_docker
 say "index of two architectures"
 check_index
+say "Docker manifest list"
+check_docker_list
 check_tags
 check_absent
