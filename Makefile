@@ -1,7 +1,7 @@
 # Thin on purpose: the build is CMake's, what the targets do is in test/.
 BUILD ?= build/gcc
 
-.PHONY: build demo test clean
+.PHONY: build demo test bench-swarm clean
 
 build: # the executable: build/gcc/kraken
 	bash test/setup.sh build
@@ -16,6 +16,9 @@ demo: # an image through the whole system, to be watched
 
 test: # everything that a change has to pass
 	bash test/run.sh
+
+bench-swarm: # the simulated swarm; SCENARIO=name SEED=n for one run
+	SCENARIO="$(SCENARIO)" SEED="$(SEED)" sh bench/bench_swarm.sh
 
 clean:
 	rm -rf build

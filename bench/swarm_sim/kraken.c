@@ -662,7 +662,8 @@ static uint32_t draw_handout(struct kraken *k, uint32_t blob, uint32_t *out)
 	uint32_t count = 0;
 
 	for (; count < HANDOUT_MAX && count < total; count++) {
-		const uint32_t j = count + sim_draw(k->s, total - count);
+		const uint32_t j =
+			count + (uint32_t)sim_draw(k->s, total - count);
 		const uint32_t host = all[j];
 
 		all[j] = all[count];
@@ -686,7 +687,7 @@ static void on_handout(struct kraken *k, uint32_t host, uint32_t blob)
 	for (uint32_t i = 0; i < count; i++)
 		if (k->hosts[picks[i]].copies[blob].complete)
 			try_peer(k, host, blob, picks[i]);
-	const uint32_t first = sim_draw(k->s, k->s->origin_count);
+	const uint32_t first = (uint32_t)sim_draw(k->s, k->s->origin_count);
 	for (uint32_t i = 0; i < k->s->origin_count; i++)
 		try_peer(k, host, blob, (first + i) % k->s->origin_count);
 	for (uint32_t i = 0; i < count; i++)
@@ -748,6 +749,11 @@ static void on_event(void *ctx, const struct sim_event *ev)
 	}
 }
 
+static void sample(void *ctx)
+{
+	(void)ctx; /* a model's memory says nothing */
+}
+
 static void totals(void *ctx, struct sim_totals *t)
 {
 	const struct kraken *k = ctx;
@@ -771,5 +777,6 @@ const struct sim_model sim_kraken_model = {
 	.start = start_host,
 	.kill = kill_host,
 	.happen = on_event,
+	.sample = sample,
 	.totals = totals,
 };

@@ -7,14 +7,15 @@
 #include "bench/swarm_sim/mem.h"
 #include "core/err.h"
 
-enum { EV_START = 1, EV_KILL, EV_RESET, EV_PROGRESS };
+enum { EV_START = 1, EV_KILL, EV_RESET, EV_PROGRESS, EV_SAMPLE };
 
-uint32_t sim_draw(struct sim *s, uint64_t below)
+uint64_t sim_draw(struct sim *s, uint64_t below)
 {
 	if (below <= 1)
 		return 0;
-	return kr_rand_below(&s->rand,
-			     below > UINT32_MAX ? UINT32_MAX : (uint32_t)below);
+	if (below <= UINT32_MAX)
+		return kr_rand_below(&s->rand, (uint32_t)below);
+	return kr_rand_u64(&s->rand) % below;
 }
 
 void sim_trace(struct sim *s, uint64_t v)
@@ -89,7 +90,7 @@ static void make_host(struct sim *s, uint32_t i)
 	h->streaming = sim_draw(s, 1000) < sc->streaming_permille;
 	if (h->slow)
 		divisor = sc->slow_factor;
-	const uint32_t lot = sim_draw(s, 1000);
+	const uint64_t lot = sim_draw(s, 1000);
 	h->mute = lot < sc->silent_permille;
 	if (lot < sc->silent_permille + sc->kill_permille)
 		h->kill_ns = epoch + sim_draw(s, sc->kill_within_ns);
@@ -110,6 +111,10 @@ static void plan(struct sim *s)
 	if (s->sc->resets_per_s > 0)
 		sim_queue_push(s->queue, SIM_EPOCH_MS * SIM_MS, EV_RESET, 0, 0,
 			       0);
+	sim_queue_push(s->queue,
+		       SIM_EPOCH_MS * SIM_MS +
+			       (uint64_t)(scenario_bound_s(s->sc) * 5e8),
+		       EV_SAMPLE, 0, 0, 0);
 	if (s->verbose)
 		sim_queue_push(s->queue, SIM_EPOCH_MS * SIM_MS, EV_PROGRESS, 0,
 			       0, 0);
@@ -167,7 +172,8 @@ static void kill(struct sim *s, uint32_t host)
 static void reset_some(struct sim *s)
 {
 	if (s->net.link_count > 1)
-		net_reset(&s->net, 1 + sim_draw(s, s->net.link_count - 1));
+		net_reset(&s->net,
+			  1 + (uint32_t)sim_draw(s, s->net.link_count - 1));
 	sim_queue_push(s->queue, s->net.now_ns + SIM_S / s->sc->resets_per_s,
 		       EV_RESET, 0, 0, 0);
 }
@@ -200,6 +206,9 @@ static void happen(struct sim *s, const struct sim_event *ev)
 		break;
 	case EV_RESET:
 		reset_some(s);
+		break;
+	case EV_SAMPLE:
+		s->model->sample(s->model_ctx);
 		break;
 	case EV_PROGRESS:
 		say_progress(s);

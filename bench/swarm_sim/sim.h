@@ -41,7 +41,7 @@ struct sim_totals {
 	uint64_t origin_bytes; /* sent by origins */
 	uint64_t cancels, rejects, overdue, bad_pieces, announces;
 	uint64_t closes[KR_BYE_REASON_COUNT];
-	uint64_t neighbours; /* of downloading hosts, per blob, at the end */
+	uint64_t neighbours; /* half-way: of downloading hosts, over blobs */
 	uint64_t node_bytes_peak; /* of memory, the greatest of a host */
 	uint64_t node_bytes;      /* of memory at the peak, all hosts */
 	uint64_t node_bytes_idle; /* of a node without blobs */
@@ -57,6 +57,7 @@ struct sim_model {
 	void (*start)(void *ctx, uint32_t host);
 	void (*kill)(void *ctx, uint32_t host);
 	void (*happen)(void *ctx, const struct sim_event *ev);
+	void (*sample)(void *ctx); /* half-way */
 	void (*totals)(void *ctx, struct sim_totals *ret);
 };
 
@@ -84,7 +85,7 @@ void sim_run(struct sim *s);
 void sim_close(struct sim *s);
 
 /* For models: */
-uint32_t sim_draw(struct sim *s, uint64_t below);
+uint64_t sim_draw(struct sim *s, uint64_t below);
 void sim_trace(struct sim *s, uint64_t v);
 void sim_done(struct sim *s, uint32_t host); /* it has everything */
 bool sim_tracker_answers(const struct sim *s, uint64_t at_ns);

@@ -26,6 +26,9 @@ enum {
 
 enum { BLOBS_MAX = 8, BLOCKS_MAX = 8, PORT = 7000, ANNOUNCE_MS = 2 };
 
+/* Of memory, per blob and neighbour, beside the pieces' bits. */
+enum { NEIGHBOUR_BYTES_MAX = 2048 };
+
 struct copy { /* a blob on a host */
 	uint32_t handle;
 	bool added, done, asked;
@@ -56,6 +59,7 @@ struct swarm {
 	struct kr_metainfo info[BLOBS_MAX];
 	uint32_t blob_count;
 	uint64_t announces, idle_bytes;
+	uint64_t neighbours, neighbour_bytes; /* half-way */
 };
 
 /* ---- names of hosts ----------------------------------------------------- */
@@ -763,17 +767,43 @@ static void add_stats(const struct kr_node_stats *st, struct sim_totals *t)
 		t->closes[r] += st->closes[r];
 }
 
+static void sample(void *ctx)
+{
+	struct swarm *w = ctx;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = w->s->origin_count; i < w->s->host_count; i++) {
+		const struct host *h = &w->hosts[i];
+		struct kr_blob_stats bs;
+
+		if (h->node == NULL)
+			continue;
+		bytes += h->memory.bytes - w->idle_bytes;
+		for (uint32_t b = 0; b < w->blob_count; b++) {
+			kr_node_blob_stats(h->node, h->copies[b].handle, &bs);
+			w->neighbours += bs.neighbours;
+		}
+	}
+	if (w->neighbours > 0)
+		w->neighbour_bytes = bytes / w->neighbours;
+	/* Two bits a piece, half of what a connection with its requests takes,
+	 * a share of the blob's own state. */
+	kr_assert(w->neighbours < 8 * (uint64_t)w->s->host_count ||
+		  w->neighbour_bytes <
+			  NEIGHBOUR_BYTES_MAX + w->info[0].piece_count / 2);
+}
+
 static void totals(void *ctx, struct sim_totals *t)
 {
 	const struct swarm *w = ctx;
-	uint64_t agents_bytes = 0, neighbours = 0;
 
 	t->announces = w->announces;
 	t->node_bytes_idle = w->idle_bytes;
+	t->neighbours = w->neighbours;
+	t->neighbour_bytes = w->neighbour_bytes;
 	for (uint32_t i = 0; i < w->s->host_count; i++) {
 		const struct host *h = &w->hosts[i];
 		struct kr_node_stats st;
-		struct kr_blob_stats bs;
 
 		if (h->node == NULL)
 			continue;
@@ -782,19 +812,9 @@ static void totals(void *ctx, struct sim_totals *t)
 		t->node_bytes += h->memory.peak_bytes;
 		if (h->memory.peak_bytes > t->node_bytes_peak)
 			t->node_bytes_peak = h->memory.peak_bytes;
-		if (w->s->hosts[i].origin) {
+		if (w->s->hosts[i].origin)
 			t->origin_bytes += w->net->hosts[i].sent_bytes;
-			continue;
-		}
-		agents_bytes += h->memory.bytes - w->idle_bytes;
-		for (uint32_t b = 0; b < w->blob_count; b++) {
-			kr_node_blob_stats(h->node, h->copies[b].handle, &bs);
-			neighbours += bs.neighbours;
-		}
 	}
-	t->neighbours = neighbours;
-	if (neighbours > 0)
-		t->neighbour_bytes = agents_bytes / neighbours;
 }
 
 const struct sim_model sim_swarm_model = {
@@ -804,5 +824,6 @@ const struct sim_model sim_swarm_model = {
 	.start = start_host,
 	.kill = kill_host,
 	.happen = on_event,
+	.sample = sample,
 	.totals = totals,
 };
