@@ -91,7 +91,7 @@ static void print_row(const struct kr_config_row *row, const char *before)
 		printf("; must be given");
 	else if (row->type != KR_CONFIG_TYPE_OBJECTS)
 		printf("; default %s", row->def[0] ? row->def : "empty");
-	printf(")\n%s    %s\n", before, row->help);
+	printf(")\n%*s%s\n", (int)strlen(before) + 4, "", row->help);
 }
 
 static int print_keys(enum kr_role role)
