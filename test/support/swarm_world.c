@@ -1,9 +1,8 @@
-#undef NDEBUG /* a simulator without assertions tests nothing */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/err.h"
 #include "peerwire/metainfo.h"
 #include "test/support/swarm_world_internal.h"
 
@@ -36,7 +35,7 @@ void world_init(struct world *w, uint64_t seed)
 	w->memory_fails = true;
 	kr_policy_defaults(&w->policy);
 	w->links = calloc(WORLD_LINKS_MAX, sizeof(*w->links));
-	assert(w->links != NULL);
+	kr_assert(w->links != NULL);
 	w->latency_min_ns = WORLD_MS / 4;
 	w->latency_max_ns = WORLD_MS;
 	w->now_ns = WORLD_S;
@@ -70,7 +69,7 @@ void world_open_node(struct world *w, uint32_t host)
 			(uint8_t)((host * 37 + (uint32_t)i * 11) ^ 0x5a);
 	o.id.bytes[1] = (uint8_t)host;
 	w->memory_fails = false;
-	assert(kr_node_open(&o, &h->node) == KR_OK);
+	kr_assert(kr_node_open(&o, &h->node) == KR_OK);
 	w->memory_fails = true;
 	h->up = true;
 	h->timer_ns = UINT64_MAX;
@@ -79,7 +78,7 @@ void world_open_node(struct world *w, uint32_t host)
 uint32_t world_host_add(struct world *w, enum kr_peer_role role,
 			uint64_t up_bytes_per_s, uint64_t down_bytes_per_s)
 {
-	assert(w->host_count < WORLD_HOSTS_MAX);
+	kr_assert(w->host_count < WORLD_HOSTS_MAX);
 	struct world_host *h = &w->hosts[w->host_count];
 
 	h->role = role;
@@ -92,7 +91,7 @@ uint32_t world_host_add(struct world *w, enum kr_peer_role role,
 uint32_t world_blob_add(struct world *w, uint64_t size_bytes,
 			uint32_t piece_bytes)
 {
-	assert(w->blob_count < WORLD_BLOBS_MAX);
+	kr_assert(w->blob_count < WORLD_BLOBS_MAX);
 	struct world_blob *b = &w->blobs[w->blob_count];
 
 	b->size_bytes = size_bytes;
@@ -140,7 +139,7 @@ struct world_copy *world_copy_of(struct world *w, uint32_t host, uint32_t blob)
 		c->have = calloc(b->piece_count / 64 + 1, sizeof(uint64_t));
 		c->blocks =
 			calloc(b->piece_count, world_blocks_per_piece(w, b));
-		assert(c->have != NULL && c->blocks != NULL);
+		kr_assert(c->have != NULL && c->blocks != NULL);
 	}
 	return c;
 }
@@ -193,7 +192,7 @@ static void fill(struct world *w, uint32_t host, uint32_t blob)
 void world_seed(struct world *w, uint32_t host, uint32_t blob)
 {
 	fill(w, host, blob);
-	assert(world_add_to_node(w, host, blob, 0) == KR_OK);
+	kr_assert(world_add_to_node(w, host, blob, 0) == KR_OK);
 }
 
 void world_store(struct world *w, uint32_t host, uint32_t blob)
@@ -205,7 +204,7 @@ void world_store(struct world *w, uint32_t host, uint32_t blob)
 void world_want(struct world *w, uint32_t host, uint32_t blob)
 {
 	world_copy_of(w, host, blob)->wanted = true;
-	assert(world_add_to_node(w, host, blob, 0) == KR_OK);
+	kr_assert(world_add_to_node(w, host, blob, 0) == KR_OK);
 }
 
 struct kr_peer_hint world_hint_of(const struct world *w, uint32_t blob,
@@ -312,7 +311,7 @@ static bool deliver_bytes(struct world *w, struct world_link *l, uint32_t to,
 
 		kr_node_conn_bytes(w->hosts[e->host].node, w->now_ns, e->conn,
 				   s->bytes + s->used, len, &taken);
-		assert(taken <= len);
+		kr_assert(taken <= len);
 		s->used += (uint32_t)taken;
 		world_drain(w, e->host);
 		if (!l->used || l->gen != gen || !e->alive)
@@ -376,7 +375,7 @@ static void on_verified(struct world *w, const struct world_event *ev)
 	if (!c->added || c->handle != ev->handle)
 		return; /* removed meanwhile */
 	if (ev->ok) {
-		assert(!world_has_piece(c, ev->piece));
+		kr_assert(!world_has_piece(c, ev->piece));
 		c->have[ev->piece / 64] |= UINT64_C(1) << (ev->piece % 64);
 		c->accepted++;
 	}
@@ -407,7 +406,8 @@ void world_add_again(struct world *w, uint32_t host, uint32_t blob)
 {
 	const enum kr_err err = world_add_to_node(w, host, blob, 0);
 
-	assert(err == KR_OK || (err == KR_E_NOMEM && w->chance.memory_ppm > 0));
+	kr_assert(err == KR_OK ||
+		  (err == KR_E_NOMEM && w->chance.memory_ppm > 0));
 }
 
 void world_reader(struct world *w, uint32_t host, uint32_t blob,

@@ -1,8 +1,7 @@
-#undef NDEBUG /* a simulator without assertions tests nothing */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/err.h"
 #include "peerwire/frame.h"
 #include "test/support/swarm_world_internal.h"
 
@@ -13,7 +12,7 @@ static void do_dial(struct world *w, uint32_t host, const struct kr_action *a)
 	const uint32_t peer = a->addr.ip[15] - 1u;
 	struct world_link *l = world_take_link(w);
 
-	assert(peer < w->host_count);
+	kr_assert(peer < w->host_count);
 	l->end[0] = (struct end){
 		.host = host, .conn = a->conn, .alive = true, .in = l->end[0].in
 	};
@@ -50,12 +49,12 @@ static void do_serve(struct world *w, uint32_t host, const struct kr_action *a)
 	struct end *e = world_end_of_conn(w, host, a->conn, &l);
 	struct segment *s;
 
-	assert(blob != UINT32_MAX);
-	assert(world_has_piece(&h->copies[blob], a->piece));
-	assert(a->offset % world_block_len(w, &w->blobs[blob]) == 0);
-	assert(a->offset + a->len <=
-	       world_piece_len(&w->blobs[blob], a->piece));
-	assert(a->head_len == KR_FRAME_BLOCK_LEN);
+	kr_assert(blob != UINT32_MAX);
+	kr_assert(world_has_piece(&h->copies[blob], a->piece));
+	kr_assert(a->offset % world_block_len(w, &w->blobs[blob]) == 0);
+	kr_assert(a->offset + a->len <=
+		  world_piece_len(&w->blobs[blob], a->piece));
+	kr_assert(a->head_len == KR_FRAME_BLOCK_LEN);
 	if (e == NULL)
 		return;
 	h->egress_free_ns = world_later(h->egress_free_ns, w->now_ns) +
@@ -95,7 +94,7 @@ static void do_body(struct world *w, uint32_t host, const struct kr_action *a)
 	struct world_link *l;
 	struct end *e = world_end_of_conn(w, host, a->conn, &l);
 
-	assert(e != NULL && !e->in_body);
+	kr_assert(e != NULL && !e->in_body);
 	e->in_body = true;
 	e->discard = a->discard;
 	e->piece = a->piece;
@@ -103,7 +102,7 @@ static void do_body(struct world *w, uint32_t host, const struct kr_action *a)
 	e->len = a->len;
 	e->blob = a->discard ? UINT32_MAX
 			     : world_blob_of_handle(w, host, a->blob);
-	assert(a->discard || e->blob != UINT32_MAX);
+	kr_assert(a->discard || e->blob != UINT32_MAX);
 }
 
 static void do_verify(struct world *w, uint32_t host, const struct kr_action *a)
@@ -115,11 +114,11 @@ static void do_verify(struct world *w, uint32_t host, const struct kr_action *a)
 		       len = world_block_len(w, b);
 	bool ok = true;
 
-	assert(!world_has_piece(c, a->piece)); /* a piece is accepted once */
+	kr_assert(!world_has_piece(c, a->piece)); /* a piece is accepted once */
 	for (uint32_t i = 0; i * len < world_piece_len(b, a->piece); i++) {
 		uint8_t *state = &c->blocks[a->piece * per + i];
 
-		assert(*state != 0);
+		kr_assert(*state != 0);
 		ok &= *state == 1;
 		*state = 0;
 	}
@@ -139,7 +138,8 @@ static void do_lookup(struct world *w, uint32_t host, const struct kr_action *a)
 {
 	uint32_t blob = 0;
 
-	assert(strcmp(a->ns, "library/test") == 0 || w->chance.garble_ppm > 0);
+	kr_assert(strcmp(a->ns, "library/test") == 0 ||
+		  w->chance.garble_ppm > 0);
 	while (blob < w->blob_count &&
 	       !kr_digest_equal(&w->blobs[blob].digest, &a->digest))
 		blob++;
@@ -180,8 +180,8 @@ static void do_done(struct world *w, uint32_t host, const struct kr_action *a)
 	struct world_copy *c = world_copy_of(w, host, blob);
 
 	for (uint32_t i = 0; i < w->blobs[blob].piece_count; i++)
-		assert(world_has_piece(c, i));
-	assert(!c->done);
+		kr_assert(world_has_piece(c, i));
+	kr_assert(!c->done);
 	c->done = true;
 	c->done_ns = w->now_ns;
 }
@@ -246,7 +246,7 @@ static void do_action(struct world *w, uint32_t host, const struct kr_action *a)
 		do_close(w, host, a);
 		break;
 	case KR_ACT_TIMER:
-		assert(a->at_ns != h->timer_ns);
+		kr_assert(a->at_ns != h->timer_ns);
 		h->timer_ns = a->at_ns;
 		world_push_event(w, (struct world_event){ .type = EV_TIMER,
 							  .at_ns = a->at_ns,

@@ -1,8 +1,7 @@
-#undef NDEBUG /* a simulator without assertions tests nothing */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/err.h"
 #include "test/support/swarm_world_internal.h"
 
 uint32_t world_draw(struct world *w, uint32_t below)
@@ -38,7 +37,7 @@ void world_push_event(struct world *w, struct world_event ev)
 	if (w->heap_count > w->heap_cap) {
 		w->heap_cap = w->heap_cap ? 2 * w->heap_cap : 256;
 		w->heap = realloc(w->heap, w->heap_cap * sizeof(*w->heap));
-		assert(w->heap != NULL);
+		kr_assert(w->heap != NULL);
 	}
 	if (ev.at_ns < w->now_ns)
 		ev.at_ns = w->now_ns;
@@ -117,7 +116,7 @@ struct world_link *world_take_link(struct world *w)
 						 w->latency_min_ns + 1));
 		return l;
 	}
-	assert(w->link_next == UINT32_MAX); /* room for links */
+	kr_assert(w->link_next == UINT32_MAX); /* room for links */
 	return NULL;
 }
 
@@ -161,7 +160,7 @@ struct segment *world_send_segment(struct world *w, struct world_link *l,
 	struct direction *d = &l->end[to].in;
 	struct segment *s = calloc(1, sizeof(*s) + bytes);
 
-	assert(s != NULL);
+	kr_assert(s != NULL);
 	at_ns += l->latency_ns;
 	if (at_ns < d->last_ns)
 		at_ns = d->last_ns;

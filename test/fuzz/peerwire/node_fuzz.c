@@ -7,8 +7,6 @@
  * first judgement) around bodies from the input, or are raw bytes.  The oracle
  * is kr_node_check after every event, and the rules of actions below.
  */
-#undef NDEBUG
-#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,6 +14,7 @@
 
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "core/err.h"
 #include "peerwire/msg.h"
 #include "peerwire/node.h"
 
@@ -93,32 +92,32 @@ static void on_action(struct state *s, const struct kr_action *a)
 		on_dial(s, a);
 		break;
 	case KR_ACT_SEND:
-		assert(a->len > 0 && a->bytes != NULL);
+		kr_assert(a->len > 0 && a->bytes != NULL);
 		break;
 	case KR_ACT_SERVE:
-		assert(i >= 0 && !s->serving[i] && b != NULL);
-		assert(b->have >> a->piece & 1);
-		assert(a->offset == 0 && a->len == PIECE);
+		kr_assert(i >= 0 && !s->serving[i] && b != NULL);
+		kr_assert(b->have >> a->piece & 1);
+		kr_assert(a->offset == 0 && a->len == PIECE);
 		s->serving[i] = true;
 		break;
 	case KR_ACT_BODY:
-		assert(i >= 0 && !s->in_body[i]);
-		assert(a->discard || (b != NULL && a->piece < PIECES));
-		assert(a->discard || !(b->have >> a->piece & 1));
+		kr_assert(i >= 0 && !s->in_body[i]);
+		kr_assert(a->discard || (b != NULL && a->piece < PIECES));
+		kr_assert(a->discard || !(b->have >> a->piece & 1));
 		s->in_body[i] = true;
 		break;
 	case KR_ACT_VERIFY:
-		assert(b != NULL && !(b->have >> a->piece & 1));
-		assert(s->verify_count < VERIFIES);
+		kr_assert(b != NULL && !(b->have >> a->piece & 1));
+		kr_assert(s->verify_count < VERIFIES);
 		s->verifies[s->verify_count].blob = a->blob;
 		s->verifies[s->verify_count++].piece = a->piece;
 		break;
 	case KR_ACT_LOOKUP:
-		assert(a->lookup != 0);
+		kr_assert(a->lookup != 0);
 		s->lookups[s->lookup_count++ % 8] = a->lookup;
 		break;
 	case KR_ACT_DONE:
-		assert(b != NULL && b->have == (1u << PIECES) - 1);
+		kr_assert(b != NULL && b->have == (1u << PIECES) - 1);
 		break;
 	case KR_ACT_CLOSE:
 		if (i >= 0)
@@ -181,7 +180,7 @@ static void bytes(struct state *s, int i, const uint8_t *buf, size_t len)
 
 		kr_node_conn_bytes(s->n, s->now_ns, s->conns[i], buf + at,
 				   len - at, &taken);
-		assert(taken <= len - at);
+		kr_assert(taken <= len - at);
 		drain(s);
 		at += taken;
 	}
@@ -340,7 +339,7 @@ static void verdict(struct state *s)
 
 	s->verifies[k] = s->verifies[--s->verify_count];
 	if (b != NULL && (arg & 1)) {
-		assert(!(b->have >> piece & 1)); /* accepted once */
+		kr_assert(!(b->have >> piece & 1)); /* accepted once */
 		b->have |= 1u << piece;
 	}
 	kr_node_piece_verified(s->n, s->now_ns, handle, piece, arg & 1);

@@ -8,14 +8,13 @@
  * Phases:  SAFETY - faults on, invariants checked all along;
  *          LIVENESS - faults off, all must finish in bounded time.
  */
-#undef NDEBUG /* a simulator without assertions tests nothing */
-#include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/err.h"
 #include "test/support/swarm_world.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -180,12 +179,12 @@ static uint64_t run(void)
 	}
 	memset(&w.chance, 0, sizeof(w.chance));
 	end_disturbances();
-	assert(world_run_until_done(&w, w.now_ns + 300 * WORLD_S));
+	kr_assert(world_run_until_done(&w, w.now_ns + 300 * WORLD_S));
 	world_check(&w);
 	for (uint32_t i = 0; i < w.host_count; i++)
 		for (uint32_t b = 0; b < w.blob_count; b++)
-			assert(w.hosts[i].copies[b].accepted <=
-			       w.blobs[b].piece_count);
+			kr_assert(w.hosts[i].copies[b].accepted <=
+				  w.blobs[b].piece_count);
 	return w.trace_hash;
 }
 
@@ -215,7 +214,8 @@ int main(int argc, char **argv)
 		}
 		world_fini(&w);
 		if (seed % 100 == 0) {
-			assert(run() == hash); /* determinism is tested too */
+			kr_assert(run() ==
+				  hash); /* determinism is tested too */
 			world_fini(&w);
 		}
 	}
