@@ -11,7 +11,7 @@ build="build-essential cmake ninja-build pkg-config liburing-dev
 	zlib1g-dev ca-certificates"
 clients="curl jq iproute2 procps busybox-static docker.io containerd runc
 	skopeo"
-checks="git clang clang-format libclang-rt-14-dev llvm strace python3"
+checks="git clang clang-format libclang-rt-14-dev llvm openssl strace"
 
 case ${1-} in
 build) wanted="$build" ;;
