@@ -10,8 +10,10 @@
 
 #define KIND        "writeback"
 #define POLL_MAX_NS UINT64_C(60000000000)
+#define SETTLE_NS   UINT64_C(5000000000) /* between two tries to settle */
 
-enum state { IDLE, TAKING, STORING, SETTLING };
+/* UNSETTLED: what became of the item could not be written to the queue. */
+enum state { IDLE, TAKING, STORING, SETTLING, UNSETTLED };
 
 struct kr_writeback {
 	struct kr_io *io;
@@ -31,6 +33,7 @@ struct kr_writeback {
 };
 
 static void take(struct kr_writeback *w);
+static void settle(struct kr_writeback *w);
 
 static void on_timer(struct kr_timer *t)
 {
@@ -38,6 +41,8 @@ static void on_timer(struct kr_timer *t)
 
 	if (w->state == IDLE)
 		take(w);
+	else if (w->state == UNSETTLED)
+		settle(w);
 }
 
 /* Sleep until the next item is due; adding wakes earlier. */
@@ -64,12 +69,31 @@ static void settled(struct kr_queue_req *r, enum kr_err err)
 {
 	struct kr_writeback *w = KR_CONTAINER_OF(r, struct kr_writeback, req);
 
-	if (err != KR_OK)
-		kr_log_error("writeback", "the queue cannot be written",
-			     KR_ERR("why", err));
 	w->state = IDLE;
-	if (!w->closing)
+	if (w->closing)
+		return; /* what is not settled is done again after a start */
+	if (err == KR_OK) {
 		take(w);
+		return;
+	}
+	kr_log_error("writeback", "the queue cannot be written: tried again",
+		     KR_ERR("why", err),
+		     KR_STR("do", "make room on the disk of store.dir, and "
+				  "check that queue.db may be written"));
+	w->state = UNSETTLED;
+	kr_io_timer_set(w->io, &w->timer, kr_io_now_ns(w->io) + SETTLE_NS,
+			on_timer);
+}
+
+/* Write to the queue what became of the item at work. */
+static void settle(struct kr_writeback *w)
+{
+	w->state = SETTLING;
+	if (w->result == KR_OK || w->gone)
+		kr_queue_done(w->queue, &w->req, &w->item, settled);
+	else
+		kr_queue_fail(w->queue, &w->req, &w->item, kr_clock_wall_ns(),
+			      settled);
 }
 
 /* On the pool: the blob to the backend; where that worked, unpin it. */
@@ -82,11 +106,10 @@ static void store_run(struct kr_job *j)
 	memcpy(ns, w->item.payload, w->item.payload_len);
 	ns[w->item.payload_len] = '\0';
 	struct kr_backend *backend = kr_backends_find(w->backends, ns);
-	if (backend == NULL) { /* the configuration changed: nowhere to go */
-		w->result = kr_store_keep(w->store, &w->digest, false);
-		w->gone = w->result == KR_E_NOTFOUND;
+	w->gone = false;
+	w->result = KR_OK;
+	if (backend == NULL) /* the configuration changed: it stays pinned */
 		return;
-	}
 	w->result = kr_store_blob_open(w->store, &w->digest, &blob);
 	w->gone = w->result == KR_E_NOTFOUND;
 	if (w->result != KR_OK)
@@ -103,23 +126,23 @@ static void store_done(struct kr_job *j)
 {
 	struct kr_writeback *w = KR_CONTAINER_OF(j, struct kr_writeback, job);
 
-	w->state = SETTLING;
 	kr_metric_add(w->result == KR_OK ? w->stored : w->failed, 1);
 	if (w->gone)
 		kr_log_error("writeback",
 			     "the blob is gone from the store: not written "
 			     "back",
-			     KR_DIGEST("digest", &w->digest));
-	if (w->result == KR_OK || w->gone) {
-		kr_queue_done(w->queue, &w->req, &w->item, settled);
-		return;
-	}
-	kr_log_warn("writeback",
-		    "the backend did not take a blob; it stays "
-		    "here and is tried again",
-		    KR_DIGEST("digest", &w->digest), KR_ERR("why", w->result),
-		    KR_U64("attempts", w->item.attempts + 1));
-	kr_queue_fail(w->queue, &w->req, &w->item, kr_clock_wall_ns(), settled);
+			     KR_DIGEST("digest", &w->digest),
+			     KR_STR("do", "push the image again"));
+	else if (w->result != KR_OK)
+		kr_log_warn("writeback",
+			    "the backend did not take a blob; it stays "
+			    "here and is tried again",
+			    KR_DIGEST("digest", &w->digest),
+			    KR_ERR("why", w->result),
+			    KR_U64("attempts", w->item.attempts + 1),
+			    KR_STR("do", "check the storage behind backends: "
+					 "is it there, writable, not full?"));
+	settle(w);
 }
 
 static void taken(struct kr_queue_req *r, enum kr_err err)
@@ -140,8 +163,8 @@ static void taken(struct kr_queue_req *r, enum kr_err err)
 	if (kr_digest_parse(w->item.key, strlen(w->item.key), &w->digest) !=
 		    KR_OK ||
 	    w->item.payload_len > KR_NAMESPACE_MAX) {
-		w->state = SETTLING; /* not ours: no way to do it */
-		kr_queue_done(w->queue, &w->req, &w->item, settled);
+		w->gone = true; /* not ours: no way to do it */
+		settle(w);
 		return;
 	}
 	w->state = STORING;
@@ -176,10 +199,10 @@ static void pin_run(struct kr_job *j)
 	struct kr_writeback_add *a =
 		KR_CONTAINER_OF(j, struct kr_writeback_add, job);
 
-	if (kr_backends_find(a->wb->backends, a->ns) == NULL)
-		a->err = KR_E_NOTFOUND;
-	else
-		a->err = kr_store_keep(a->wb->store, &a->digest, true);
+	/* A sha512 blob has no name in Kraken's layouts. */
+	a->has_backend = a->digest.alg == KR_SHA256 &&
+			 kr_backends_find(a->wb->backends, a->ns) != NULL;
+	a->err = kr_store_keep(a->wb->store, &a->digest, true);
 }
 
 static void pin_done(struct kr_job *j)
@@ -188,8 +211,8 @@ static void pin_done(struct kr_job *j)
 		KR_CONTAINER_OF(j, struct kr_writeback_add, job);
 	char key[KR_DIGEST_TEXT_MAX];
 
-	if (a->err != KR_OK) { /* no backend: the store is where it lives */
-		a->done(a, a->err == KR_E_NOTFOUND ? KR_OK : a->err);
+	if (a->err != KR_OK || !a->has_backend) {
+		a->done(a, a->err);
 		return;
 	}
 	kr_queue_add(a->wb->queue, &a->req, KIND,
@@ -247,7 +270,7 @@ void kr_writeback_close(struct kr_writeback *w)
 {
 	w->closing = true;
 	kr_io_timer_stop(w->io, &w->timer);
-	while (w->state != IDLE)
+	while (w->state != IDLE && w->state != UNSETTLED)
 		kr_io_turn(w->io);
 	kr_queue_close(w->queue);
 	free(w);

@@ -2,12 +2,13 @@
  * control/writeback.h - blobs on their way from an origin's store to the
  * storage backend of their namespace, through a durable queue.
  *
- *	kr_writeback_add: pin in the store + queue on disk --> KR_OK
+ *	kr_writeback_add: pin in the store, queue, both on disk --> KR_OK
  *	    worker: take -> backend put -> done, unpin
  *	                        \-> failed: again after a back-off, for ever
  *
  * A blob is pinned until the backend has it, across restarts, so nothing
- * pending is dropped.  One blob at a time goes out: a slow backend must not
+ * pending is dropped.  Where its namespace has no backend, or its digest no
+ * name there (sha512), the store is where it lives: it stays pinned.  One blob at a time goes out: a slow backend must not
  * take the work pool from those who hash.
  *
  * Threads: reactor; the blocking parts run on the work pool.
@@ -15,6 +16,7 @@
 #ifndef KR_CONTROL_WRITEBACK_H
 #define KR_CONTROL_WRITEBACK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "backends/backends.h"
@@ -40,8 +42,8 @@ KR_NODISCARD enum kr_err kr_writeback_open(const struct kr_writeback_opts *opts,
 /* Turns the ring until the blob under way is stored or failed. */
 void kr_writeback_close(struct kr_writeback *w);
 
-/* KR_OK: @d is pinned and queued, both on disk; or @ns has no backend.
- * KR_E_NOSPC, KR_E_IO. */
+/* KR_OK: @d is pinned, and queued if there is a backend for it, both on disk.
+ * KR_E_NOTFOUND: the store does not have it; KR_E_NOSPC, KR_E_IO, KR_E_BUSY. */
 struct kr_writeback_add;
 typedef void kr_writeback_add_fn(struct kr_writeback_add *a, enum kr_err err);
 struct kr_writeback_add { /* embedded by the caller, lent until done */
@@ -51,6 +53,7 @@ struct kr_writeback_add { /* embedded by the caller, lent until done */
 	struct kr_queue_req req;
 	struct kr_digest digest;
 	char ns[KR_NAMESPACE_MAX + 1];
+	bool has_backend;
 	enum kr_err err;
 };
 void kr_writeback_add(struct kr_writeback *w, struct kr_writeback_add *a,

@@ -57,8 +57,12 @@ static enum kr_err open_backends(struct role *r)
 	for (size_t i = 0; err == KR_OK && i < list->count; i++)
 		err = add_backend(r->backends, &confs[i]);
 	if (err == KR_OK && list->count == 0)
-		kr_log_warn("origin", "no storage backend is configured: the "
-				      "origins' disks are all there is");
+		kr_log_warn("origin",
+			    "no storage backend is configured: the origins' "
+			    "disks are all there is, and what is pushed stays "
+			    "on them",
+			    KR_STR("do", "configure backends, or give the "
+					 "store room for all pushes"));
 	return err;
 }
 
@@ -133,6 +137,7 @@ static enum kr_err serve(struct role *r)
 		err = kr_runtime_run(&r->rt);
 	if (r->origin != NULL)
 		kr_origin_close(r->origin);
+	r->origin = NULL; /* need_peers: we are closing */
 	if (r->transfer != NULL)
 		kr_transfer_close(r->transfer);
 	if (r->store != NULL)
