@@ -29,6 +29,8 @@ struct kr_origin {
 	struct kr_metric *ingest_ok, *ingest_failed;
 };
 
+static const char closing_text[] = "the origin stops";
+
 /* ---- origin.info --------------------------------------------------------*/
 
 static void on_info(void *ctx, struct kr_rpc_request *req,
@@ -141,6 +143,8 @@ static void refilled(struct kr_refill_wait *w, enum kr_err err)
 {
 	struct question *q = KR_CONTAINER_OF(w, struct question, wait);
 
+	if (q->o->closing)
+		err = KR_E_UNAVAILABLE;
 	if (err != KR_OK) {
 		fail_question(
 			q, err,
@@ -227,7 +231,10 @@ static void look_done(struct kr_job *j)
 			kr_store_blob_close(q->blob);
 			fail_question(q, err, NULL);
 		}
-	} else if (err == KR_E_NOTFOUND && !q->refilled && !o->closing) {
+	} else if (err == KR_E_NOTFOUND && !q->refilled && o->closing) {
+		/* The backend may have it: somebody else is to be asked. */
+		fail_question(q, KR_E_UNAVAILABLE, closing_text);
+	} else if (err == KR_E_NOTFOUND && !q->refilled) {
 		err = kr_refill_want(o->refill, &q->wait, q->ref.ns,
 				     &q->ref.digest, refilled);
 		if (err != KR_OK)
@@ -245,9 +252,14 @@ static void look(struct question *q)
 static void begin_question(struct kr_origin *o, struct kr_rpc_request *req,
 			   struct kr_bytes params, bool wants_metainfo)
 {
-	struct question *q = calloc(1, sizeof(*q));
+	struct question *q;
 	enum kr_err err = KR_E_NOMEM;
 
+	if (o->closing) { /* close waits for those that are under way */
+		kr_rpc_fail(req, KR_E_UNAVAILABLE, closing_text);
+		return;
+	}
+	q = calloc(1, sizeof(*q));
 	if (q != NULL)
 		err = kr_origin_msg_ref_decode(params, &q->ref);
 	if (err != KR_OK) {
@@ -338,14 +350,16 @@ static void fetched(struct kr_blob_wait *w, enum kr_err err)
 			 added);
 }
 
-/* A push whose sender is gone must not wait for ever. */
+/* A push whose sender is gone must not wait for ever.  Once all bytes are
+ * here the whole blob is hashed, which shows no progress, but ends. */
 static void check_stall(struct kr_timer *t)
 {
 	struct ingest *in = KR_CONTAINER_OF(t, struct ingest, timer);
 	struct kr_blob_progress progress;
 
 	kr_blob_progress(in->blob, &progress);
-	if (progress.verified_bytes > in->seen_bytes) {
+	if (progress.verified_bytes > in->seen_bytes ||
+	    progress.verified_bytes == progress.size_bytes) {
 		in->seen_bytes = progress.verified_bytes;
 		kr_io_timer_set(in->o->io, &in->timer,
 				kr_io_now_ns(in->o->io) + KR_ORIGIN_STALL_NS,
@@ -452,9 +466,14 @@ static void on_ingest(void *ctx, struct kr_rpc_request *req,
 {
 	const struct kr_addr from = kr_rpc_request_from(req);
 	struct kr_origin *o = ctx;
-	struct ingest *in = calloc(1, sizeof(*in));
+	struct ingest *in;
 	enum kr_err err = KR_E_NOMEM;
 
+	if (o->closing) {
+		kr_rpc_fail(req, KR_E_UNAVAILABLE, closing_text);
+		return;
+	}
+	in = calloc(1, sizeof(*in));
 	if (in != NULL)
 		err = decode_ingest(in, params, &from);
 	if (err != KR_OK) {
@@ -556,7 +575,7 @@ static void cancel_ingests(struct kr_origin *o)
 		if (!in->waiting)
 			continue;
 		kr_blob_wait_cancel(&in->wait);
-		end_ingest(in, KR_E_UNAVAILABLE, "the origin stops");
+		end_ingest(in, KR_E_UNAVAILABLE, closing_text);
 	}
 }
 
