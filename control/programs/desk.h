@@ -14,8 +14,6 @@
 #ifndef KR_CONTROL_PROGRAMS_DESK_H
 #define KR_CONTROL_PROGRAMS_DESK_H
 
-#include <stdbool.h>
-
 #include "core/err.h"
 #include "core/io.h"
 #include "core/map.h"
@@ -27,7 +25,7 @@ struct kr_desk_job;
 /* Begin work on @call: kr_desk_begin, or kr_desk_refuse. */
 typedef void kr_desk_fn(void *ctx, struct kr_reg_call *call);
 
-/* Nobody waits any more: end soon (kr_desk_end, not from inside). */
+/* Nobody waits any more: end soon, or now (kr_desk_end frees @job). */
 typedef void kr_desk_cancel_fn(struct kr_desk_job *job);
 
 struct kr_desk_job { /* embedded in what works on a call */
@@ -44,7 +42,6 @@ struct kr_desk {
 		void *ctx;
 	} handlers[KR_REG_OP_COUNT];
 	struct kr_u64_map jobs; /* address of the call -> struct kr_desk_job */
-	bool closing;
 };
 
 void kr_desk_open(struct kr_desk *d, struct kr_io *io);

@@ -20,6 +20,7 @@ struct work {
 	bool has_meta;
 	size_t ref; /* being asked for */
 	enum kr_err err;
+	bool canceled;
 };
 
 static void end(struct work *w, enum kr_err err, const char *text)
@@ -96,7 +97,7 @@ static void keep_run(struct kr_job *j)
 static void kept(struct kr_job *j)
 {
 	struct work *w = KR_CONTAINER_OF(j, struct work, store_job);
-	enum kr_err err = w->err;
+	enum kr_err err = w->canceled ? KR_E_CANCELED : w->err;
 
 	if (err == KR_OK)
 		err = kr_push_start(w->all->pusher, w->call->repo, &w->meta, w,
@@ -113,6 +114,10 @@ static void ref_found(struct kr_origins_ask *a, enum kr_err err,
 	struct work *w = KR_CONTAINER_OF(a, struct work, stat);
 
 	(void)result;
+	if (w->canceled) {
+		end(w, KR_E_CANCELED, NULL);
+		return;
+	}
 	if (err != KR_OK) {
 		w->call->missing_ref = w->ref;
 		end(w, err, text);
@@ -132,12 +137,13 @@ static void check_refs(struct work *w)
 	kr_io_work(w->all->io, &w->store_job, keep_run, kept);
 }
 
-/* All but the push ends by itself in seconds.  Without an answer from the
- * origins there is no tag. */
+/* A step under way ends by itself in seconds, and no other begins; a push is
+ * not waited for.  Without an answer from the origins there is no tag. */
 static void cancel_work(struct kr_desk_job *job)
 {
 	struct work *w = KR_CONTAINER_OF(job, struct work, job);
 
+	w->canceled = true;
 	if (w->push == NULL)
 		return;
 	kr_push_abandon(w->push);

@@ -39,6 +39,7 @@ struct work {
 	struct session *s;
 	struct kr_origins_ask ask;
 	struct kr_push *push; /* while it waits for one */
+	bool canceled;
 };
 
 static void end(struct work *w, enum kr_err err, const char *text)
@@ -198,13 +199,18 @@ static void reopened(void *ctx, enum kr_err err, struct kr_upload *u)
 		return;
 	}
 	w->s->upload = u;
-	act(w);
+	if (w->canceled)
+		end(w, KR_E_CANCELED, NULL);
+	else
+		act(w);
 }
 
 static void cancel_work(struct kr_desk_job *job)
 {
 	struct work *w = KR_CONTAINER_OF(job, struct work, job);
 
+	w->canceled = true;    /* what cannot be ended now ends before its next
+			       step: a push may last for minutes */
 	if (w->push != NULL) { /* the origins go on; the session stays */
 		kr_push_abandon(w->push);
 		end(w, KR_E_CANCELED, NULL);
@@ -353,7 +359,10 @@ static void finished(void *ctx, enum kr_err err, struct kr_metainfo *m)
 	s->upload = NULL;
 	s->whole = *m;
 	s->is_whole = true;
-	push_whole(w);
+	if (w->canceled)
+		end(w, KR_E_CANCELED, NULL);
+	else
+		push_whole(w);
 }
 
 static void commit(struct work *w)
