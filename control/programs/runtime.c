@@ -34,6 +34,12 @@ static void take_signals(struct kr_io *io)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+static void ignore_signals(void)
+{
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+}
+
 static bool has_swarm(enum kr_role role)
 {
 	return role == KR_ROLE_AGENT || role == KR_ROLE_ORIGIN ||
@@ -91,7 +97,7 @@ static enum kr_err check_budget(struct kr_runtime *rt)
 			      KR_LIMIT_MEMORY_BYTES, "limits.http_connections");
 		kr_limits_row(l, "manifest", c->manifest_bytes_max,
 			      KR_LIMIT_BYTES, "limits.manifest");
-	} else if (rt->role != KR_ROLE_AGENT) {
+	} else {
 		kr_limits_row(l, "RPC clients", c->rpc_connections,
 			      KR_LIMIT_COUNT, "limits.rpc_connections");
 		kr_limits_row(l, "RPC client state",
@@ -168,8 +174,11 @@ enum kr_err kr_runtime_open(struct kr_runtime *rt, enum kr_role role, int argc,
 
 void kr_runtime_close(struct kr_runtime *rt)
 {
-	if (rt->io != NULL)
+	if (rt->io != NULL) {
+		ignore_signals(); /* a second one must not find a ring that
+				     is gone */
 		kr_ring_close(rt->io);
+	}
 	if (rt->pool != NULL)
 		kr_work_pool_close(rt->pool);
 	kr_conf_free(rt->role, &rt->conf);

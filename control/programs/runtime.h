@@ -30,7 +30,7 @@ struct kr_runtime {
 
 /*
  * Load the configuration from the command line, start the log, print the
- * budgets, open pool and ring, block signals so that kr_runtime_run sees them.
+ * budgets, open pool and ring, let SIGTERM and SIGINT end kr_runtime_run.
  * What is wrong has been said.  KR_E_CANCELED: --help.
  */
 KR_NODISCARD enum kr_err kr_runtime_open(struct kr_runtime *rt,
