@@ -13,7 +13,7 @@
 
 enum {
 	WANT = 50,
-	/* One announce: more blobs than this go with the next round. */
+	/* One announce: what is more becomes urgent, and goes with the next. */
 	ROUND_BLOBS_MAX = 512,
 };
 #define RETRY_NS UINT64_C(300000000)
@@ -89,12 +89,18 @@ static void add_blob(void *ctx, struct kr_blob *b)
 	const struct kr_digest *d = kr_blob_digest(b);
 	struct kr_blob_progress progress;
 
-	if (r->blob_count == ROUND_BLOBS_MAX || kr_blob_size_bytes(b) == 0)
+	if (kr_blob_size_bytes(b) == 0)
 		return;
 	if (!r->full && kr_digest_map_get(&r->t->urgent, d) == NULL)
 		return;
 	if (tracker_of(r->t, d) != r->tracker)
 		return;
+	if (r->blob_count == ROUND_BLOBS_MAX) {
+		if (kr_digest_map_put(&r->t->urgent, d, r->t) != KR_OK)
+			kr_log_debug("trackers", "no memory: a blob is not "
+						 "announced this round");
+		return;
+	}
 	kr_blob_progress(b, &progress);
 	struct kr_tracker_msg_blob *m = &r->blobs[r->blob_count++];
 	m->item = (struct kr_tracker_item){
