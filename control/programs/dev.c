@@ -180,11 +180,14 @@ static void give_dir(struct dev *d)
 
 static void block_signals(struct dev *d)
 {
+	struct sigaction hup;
+
 	sigemptyset(&d->signals);
 	sigaddset(&d->signals, SIGCHLD);
 	sigaddset(&d->signals, SIGINT);
 	sigaddset(&d->signals, SIGTERM);
-	sigaddset(&d->signals, SIGHUP);
+	if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN)
+		sigaddset(&d->signals, SIGHUP); /* else: nohup(1) */
 	sigprocmask(SIG_BLOCK, &d->signals, &d->mask_then);
 	/* A reader of our output that goes away is no reason to die without
 	 * stopping the others. */
