@@ -143,6 +143,44 @@ static void cancel_ready(void *ctx, struct kr_reg_call *call)
 	(void)call;
 }
 
+/* Other hosts are told an address.  A name (Kraken's --blobserver-hostname) is
+ * resolved once, here. */
+static enum kr_err resolve_peer_ip(struct kr_conf *c)
+{
+	char host[300], text[KR_ADDR_TEXT_MAX];
+	struct kr_addr addr;
+	struct kr_bytes ip;
+	uint16_t port;
+	size_t n = 0;
+	enum kr_err err;
+
+	if (c->peer_ip == NULL || c->peer_ip[0] == '\0')
+		return KR_OK;
+	(void)snprintf(host, sizeof(host),
+		       strchr(c->peer_ip, ':') != NULL ? "[%.255s]:0"
+						       : "%.255s:0",
+		       c->peer_ip);
+	err = kr_addr_resolve(host, &addr, 1, &n);
+	if (err == KR_OK) {
+		(void)kr_addr_print(&addr, text);
+		err = kr_addr_split(text, strlen(text), &ip, &port);
+	}
+	if (err != KR_OK) {
+		kr_log_error("config", "host does not resolve",
+			     KR_STR("key", "peer.ip"),
+			     KR_STR("host", c->peer_ip), KR_ERR("why", err),
+			     KR_STR("do", "write the address of this host as "
+					  "other hosts reach it"));
+		return KR_E_CONFIG;
+	}
+	char *copy = strndup((const char *)ip.ptr, ip.len);
+	if (copy == NULL)
+		return KR_E_NOMEM;
+	free(c->peer_ip);
+	c->peer_ip = copy;
+	return KR_OK;
+}
+
 enum kr_err kr_runtime_open(struct kr_runtime *rt, enum kr_role role, int argc,
 			    char **argv)
 {
@@ -161,6 +199,8 @@ enum kr_err kr_runtime_open(struct kr_runtime *rt, enum kr_role role, int argc,
 		    KR_STR("zone", rt->conf.zone),
 		    KR_STR("sha256", kr_hash_impl_name()));
 	err = check_budget(rt);
+	if (err == KR_OK)
+		err = resolve_peer_ip(&rt->conf);
 	if (err == KR_OK)
 		err = open_engine(rt);
 	if (err != KR_OK) {
