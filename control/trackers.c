@@ -16,7 +16,8 @@ enum {
 	/* One announce: what is more becomes urgent, and goes with the next. */
 	ROUND_BLOBS_MAX = 512,
 };
-#define RETRY_NS UINT64_C(300000000)
+#define RETRY_NS        UINT64_C(300000000)
+#define INTERVAL_MIN_NS UINT64_C(1000000000)
 
 struct tracker {
 	struct kr_trackers *all;
@@ -39,6 +40,7 @@ struct kr_trackers {
 	struct kr_ring ring;
 	struct kr_tracker_msg_peer self;
 	uint64_t interval_ns, rpc_timeout_ns, seed_ttl_ns;
+	uint64_t told_ns; /* the interval a tracker wants; 0: not said yet */
 	struct kr_rand rand;
 	struct tracker *list;
 	uint32_t count;
@@ -125,6 +127,18 @@ static void add_gone(struct round *r)
 	}
 }
 
+static void arm_interval(struct kr_trackers *t);
+static uint64_t interval_ns(const struct kr_trackers *t);
+
+static void take_interval(struct kr_trackers *t, uint32_t interval_ms)
+{
+	const uint64_t now = kr_io_now_ns(t->io);
+
+	t->told_ns = interval_ms * UINT64_C(1000000);
+	if (t->full_due_ns > now + 2 * interval_ns(t))
+		arm_interval(t); /* it was set before we were told */
+}
+
 static void take_reply(struct kr_trackers *t, struct kr_bytes result)
 {
 	struct kr_tracker_pick picks[KR_TRACKER_MSG_PICKS_MAX];
@@ -137,6 +151,7 @@ static void take_reply(struct kr_trackers *t, struct kr_bytes result)
 		kr_log_warn("trackers", "tracker sent a malformed answer");
 		return;
 	}
+	take_interval(t, reply.interval_ms);
 	while (kr_tracker_msg_reply_next(&reply, &digest, picks, &count)) {
 		struct kr_blob *b;
 		if (count == 0 ||
@@ -273,13 +288,23 @@ static void expire_seeds(struct kr_trackers *t, uint64_t now_ns)
 
 static void run_interval(struct kr_timer *timer);
 
+/* A tracker forgets who is silent for its ttl: it says how often it wants to
+ * be told, and ours only counts where it is shorter. */
+static uint64_t interval_ns(const struct kr_trackers *t)
+{
+	uint64_t ns = t->interval_ns;
+
+	if (t->told_ns != 0 && t->told_ns < ns)
+		ns = t->told_ns;
+	return ns < INTERVAL_MIN_NS ? INTERVAL_MIN_NS : ns;
+}
+
 static void arm_interval(struct kr_trackers *t)
 {
-	const uint64_t jitter =
-		kr_rand_u64(&t->rand) % (t->interval_ns / 4 + 1);
+	const uint64_t ns = interval_ns(t);
+	const uint64_t jitter = kr_rand_u64(&t->rand) % (ns / 4 + 1);
 
-	t->full_due_ns = kr_io_now_ns(t->io) + t->interval_ns -
-			 t->interval_ns / 8 + jitter;
+	t->full_due_ns = kr_io_now_ns(t->io) + ns - ns / 8 + jitter;
 	kr_io_timer_set(t->io, &t->interval, t->full_due_ns, run_interval);
 }
 

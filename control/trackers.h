@@ -5,7 +5,8 @@
  * A digest belongs to one tracker by rendezvous hashing; while that one does
  * not answer, to the next.  All blobs of a tracker go into one announce: at
  * once (KR_TRACKERS_BATCH_NS) for blobs that need peers or were completed, all
- * of them every interval_ns, with jitter.
+ * of them every interval_ns, or as often as the trackers say if that is
+ * shorter, with jitter.
  *
  * Blobs that were completed are referred to, and announced, for seed_ttl_ns;
  * then the tracker is told that they are gone.
