@@ -7,8 +7,8 @@
  *
  * A blob that is here or on its way is joined; else its metainfo is asked for
  * and the download begins.  Nothing is asked of anybody about a blob that is
- * complete here, so an image that was pulled once is served while everything
- * else is down.
+ * complete here, so what was pulled once is served, by digest, while everything
+ * else is down; a tag is asked of a build-index each time.
  *
  * Threads: reactor only.
  */
