@@ -329,29 +329,41 @@ static void blob_whole(struct kr_blob_wait *wait, enum kr_err err)
 		read_range(w);
 }
 
+/* What came in, and went out by us. */
+static uint64_t moved_bytes(const struct work *w)
+{
+	struct kr_blob_progress progress;
+
+	kr_blob_progress(w->blob, &progress);
+	return progress.verified_bytes + w->send.moved_bytes;
+}
+
+/* Look again after KR_PULL_STALL_NS whether anything has moved. */
+static void watch(struct work *w, void (*check)(struct kr_timer *))
+{
+	w->seen_bytes = moved_bytes(w);
+	kr_io_timer_set(w->p->io, &w->stall,
+			kr_io_now_ns(w->p->io) + KR_PULL_STALL_NS, check);
+}
+
 /* A download that stands still must not keep its clients for ever. */
 static void check_wait(struct kr_timer *t)
 {
 	struct work *w = KR_CONTAINER_OF(t, struct work, stall);
-	struct kr_blob_progress progress;
 
-	kr_blob_progress(w->blob, &progress);
-	if (progress.verified_bytes == w->seen_bytes) {
-		kr_blob_wait_cancel(&w->wait);
-		end(w, KR_E_TIMEDOUT, "no peer sent a byte of the blob");
+	if (moved_bytes(w) != w->seen_bytes) {
+		watch(w, check_wait);
 		return;
 	}
-	w->seen_bytes = progress.verified_bytes;
-	kr_io_timer_set(w->p->io, &w->stall,
-			kr_io_now_ns(w->p->io) + KR_PULL_STALL_NS, check_wait);
+	kr_blob_wait_cancel(&w->wait);
+	end(w, KR_E_TIMEDOUT, "no peer sent a byte of the blob");
 }
 
 static void wait_whole(struct work *w)
 {
 	w->phase = WAITING;
 	kr_blob_wait(w->blob, &w->wait, blob_whole);
-	kr_io_timer_set(w->p->io, &w->stall,
-			kr_io_now_ns(w->p->io) + KR_PULL_STALL_NS, check_wait);
+	watch(w, check_wait);
 }
 
 static void have_blob(struct work *w, struct kr_blob *b, uint64_t size)
@@ -400,21 +412,17 @@ static void check_send(struct kr_timer *t)
 	struct work *w = KR_CONTAINER_OF(t, struct work, stall);
 	struct kr_blob_progress progress;
 
-	kr_blob_progress(w->blob, &progress);
-	const uint64_t seen = progress.verified_bytes + w->send.moved_bytes;
-	if (seen == w->seen_bytes) {
-		kr_log_warn("pull",
-			    "giving up on a client or a download that "
-			    "stands still",
-			    KR_DIGEST("digest", kr_blob_digest(w->blob)),
-			    KR_U64("verified_bytes", progress.verified_bytes),
-			    KR_U64("neighbours", progress.neighbours));
-		kr_blob_send_cancel(&w->send);
+	if (moved_bytes(w) != w->seen_bytes) {
+		watch(w, check_send);
 		return;
 	}
-	w->seen_bytes = seen;
-	kr_io_timer_set(w->p->io, &w->stall,
-			kr_io_now_ns(w->p->io) + KR_PULL_STALL_NS, check_send);
+	kr_blob_progress(w->blob, &progress);
+	kr_log_warn("pull",
+		    "giving up on a client or a download that stands still",
+		    KR_DIGEST("digest", kr_blob_digest(w->blob)),
+		    KR_U64("verified_bytes", progress.verified_bytes),
+		    KR_U64("neighbours", progress.neighbours));
+	kr_blob_send_cancel(&w->send);
 }
 
 static void on_send(void *ctx, struct kr_reg_call *call)
@@ -432,9 +440,7 @@ static void on_send(void *ctx, struct kr_reg_call *call)
 		return;
 	w->blob = kr_blob_get(call->blob->blob);
 	w->phase = SENDING;
-	w->seen_bytes = UINT64_MAX;
-	kr_io_timer_set(p->io, &w->stall,
-			kr_io_now_ns(p->io) + KR_PULL_STALL_NS, check_send);
+	watch(w, check_send);
 	kr_blob_send(w->blob, &w->send, call->fd, call->offset, call->length,
 		     sent);
 }
