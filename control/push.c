@@ -77,10 +77,14 @@ static void judge(struct kr_push *u)
 		free_push(u);
 }
 
-static bool is_transport(enum kr_err err)
+/* Is the owner gone?  Where it said itself what is wrong (@text), only that it
+ * stops: one that could not fetch the blob is there, and refuses. */
+static bool is_lost(enum kr_err err, const char *text)
 {
-	return err == KR_E_REFUSED || err == KR_E_RESET || err == KR_E_CLOSED ||
-	       err == KR_E_TIMEDOUT || err == KR_E_UNAVAILABLE;
+	if (err == KR_E_UNAVAILABLE)
+		return true;
+	return text[0] == '\0' && (err == KR_E_REFUSED || err == KR_E_RESET ||
+				   err == KR_E_CLOSED || err == KR_E_TIMEDOUT);
 }
 
 static void note_failure(struct owner *w, enum kr_err err, const char *text)
@@ -89,12 +93,13 @@ static void note_failure(struct owner *w, enum kr_err err, const char *text)
 	const char *name = kr_origins_name(u->p->origins, w->index);
 
 	u->ended_count++;
-	(void)snprintf(u->text, sizeof(u->text), "origin %s: %s", name,
-		       text[0] != '\0' ? text : kr_err_text(err));
+	if (u->first_err == KR_OK) /* a refusal is what the pusher is told */
+		(void)snprintf(u->text, sizeof(u->text), "origin %s: %s", name,
+			       text[0] != '\0' ? text : kr_err_text(err));
 	kr_log_warn("push", "an origin did not take a blob",
 		    KR_DIGEST("digest", &u->digest), KR_STR("origin", name),
 		    KR_ERR("why", err), KR_STR("text", text));
-	if (is_transport(err))
+	if (is_lost(err, text))
 		u->lost_count++;
 	else if (u->first_err == KR_OK)
 		u->first_err = err;
@@ -113,8 +118,7 @@ static void ingest_done(struct kr_rpc_call *call, enum kr_err err,
 	} else {
 		note_failure(w, err, text);
 	}
-	if (err == KR_OK || is_transport(err))
-		kr_origins_traffic(u->p->origins, w->index, err == KR_OK);
+	kr_origins_traffic(u->p->origins, w->index, !is_lost(err, text));
 	judge(u);
 }
 

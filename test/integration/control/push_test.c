@@ -333,6 +333,22 @@ static void a_refusal_that_costs_the_quorum_is_the_answer(void **state)
 	close_world(w);
 }
 
+static void who_could_not_fetch_refuses_but_is_healthy(void **state)
+{
+	struct world *w = open_world(2, 2);
+
+	(void)state;
+	w->fakes[1].answer = KR_E_TIMEDOUT; /* no byte came from the pusher */
+	for (uint32_t i = 0; i < 4; i++) {
+		w->done = 0;
+		start(w);
+		turn_until(w, w->done == 1);
+		assert_err(w->err, KR_E_TIMEDOUT);
+	}
+	assert_int_equal(kr_origins_healthy_count(w->origins), 2);
+	close_world(w);
+}
+
 static void a_refusal_beside_a_quorum_does_no_harm(void **state)
 {
 	struct world *w = open_world(3, 2);
@@ -395,6 +411,7 @@ int main(void)
 		cmocka_unit_test(an_owner_that_dies_is_not_waited_for),
 		cmocka_unit_test(an_owner_that_hangs_is_given_up),
 		cmocka_unit_test(a_refusal_that_costs_the_quorum_is_the_answer),
+		cmocka_unit_test(who_could_not_fetch_refuses_but_is_healthy),
 		cmocka_unit_test(a_refusal_beside_a_quorum_does_no_harm),
 		cmocka_unit_test(without_a_single_copy_nothing_is_acknowledged),
 		cmocka_unit_test(nobody_healthy_is_unavailable),
