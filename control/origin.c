@@ -16,6 +16,7 @@
 struct kr_origin {
 	struct kr_io *io;
 	struct kr_store *store;
+	const struct kr_backends *backends;
 	struct kr_transfer *transfer;
 	struct kr_tracker_msg_peer self;
 	struct kr_rpc_server_opts server_opts;
@@ -56,6 +57,8 @@ static void on_info(void *ctx, struct kr_rpc_request *req,
  * look in the store --found--> answer
  *   | blob without metainfo --> hash it, keep the metainfo, look again
  *   | no blob               --> refill from the backend, look again
+ *
+ * Of a stat the backend is only asked whether it has the blob.
  */
 struct question {
 	struct kr_origin *o;
@@ -125,12 +128,27 @@ static void answer_stat(struct question *q)
 
 static void look(struct question *q);
 
+/* On the pool: the size of what the store does not have. */
+static enum kr_err stat_backend(struct question *q)
+{
+	struct kr_backend *b = kr_backends_find(q->o->backends, q->ref.ns);
+	char hex[KR_DIGEST_TEXT_MAX];
+
+	/* A sha512 blob has no name in Kraken's layouts. */
+	if (b == NULL || q->ref.digest.alg != KR_SHA256)
+		return KR_E_NOTFOUND;
+	return kr_backend_stat(b, kr_digest_print_hex(&q->ref.digest, hex),
+			       &q->size_bytes);
+}
+
 static void look_run(struct kr_job *j)
 {
 	struct question *q = KR_CONTAINER_OF(j, struct question, job);
 	struct kr_store *s = q->o->store;
 
 	q->err = kr_store_stat(s, &q->ref.digest, &q->size_bytes);
+	if (q->err == KR_E_NOTFOUND && !q->wants_metainfo)
+		q->err = stat_backend(q);
 	if (q->err == KR_OK && q->wants_metainfo)
 		q->err = kr_store_meta_get(s, &q->ref.digest, &q->meta,
 					   &q->meta_len);
@@ -231,16 +249,16 @@ static void look_done(struct kr_job *j)
 			kr_store_blob_close(q->blob);
 			fail_question(q, err, NULL);
 		}
-	} else if (err == KR_E_NOTFOUND && !q->refilled && o->closing) {
+	} else if (err != KR_E_NOTFOUND || q->refilled || !q->wants_metainfo) {
+		fail_question(q, err, NULL);
+	} else if (o->closing) {
 		/* The backend may have it: somebody else is to be asked. */
 		fail_question(q, KR_E_UNAVAILABLE, closing_text);
-	} else if (err == KR_E_NOTFOUND && !q->refilled) {
+	} else {
 		err = kr_refill_want(o->refill, &q->wait, q->ref.ns,
 				     &q->ref.digest, refilled);
 		if (err != KR_OK)
 			fail_question(q, err, NULL);
-	} else {
-		fail_question(q, err, NULL);
 	}
 }
 
@@ -538,6 +556,7 @@ enum kr_err kr_origin_open(const struct kr_origin_opts *opts,
 		return KR_E_NOMEM;
 	o->io = opts->io;
 	o->store = opts->store;
+	o->backends = opts->backends;
 	o->self = opts->self;
 	o->server_opts = (struct kr_rpc_server_opts){
 		.listen = opts->listen,
@@ -545,6 +564,10 @@ enum kr_err kr_origin_open(const struct kr_origin_opts *opts,
 		.method_count = sizeof(methods) / sizeof(methods[0]),
 		.ctx = o,
 		.connections_max = opts->connections_max,
+		/* More than a client has in flight (rpc.h, calls_max): else
+		 * ingests that take long would keep origin.info, and with it
+		 * our health, from being read. */
+		.requests_max = 1024 + 64,
 	};
 	kr_list_init(&o->ingests);
 	o->ingest_ok = kr_metrics_counter("kraken_ingest_total", "pushed blobs",
