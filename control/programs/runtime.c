@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,29 +228,44 @@ void kr_runtime_close(struct kr_runtime *rt)
 
 /* ---- the server of /health, /readiness, /metrics ------------------------*/
 
-struct stop_job {
-	struct kr_job job;
+struct stop {
+	struct kr_post post;
+	struct kr_io *io;
 	struct kr_http *http;
 	bool stopped;
 };
 
-static void stop_run(struct kr_job *j)
+static void stopped(struct kr_post *p)
 {
-	kr_http_stop(KR_CONTAINER_OF(j, struct stop_job, job)->http);
+	KR_CONTAINER_OF(p, struct stop, post)->stopped = true;
 }
 
-static void stop_done(struct kr_job *j)
+static void *stop_main(void *arg)
 {
-	KR_CONTAINER_OF(j, struct stop_job, job)->stopped = true;
+	struct stop *s = arg;
+
+	kr_http_stop(s->http);
+	kr_io_post(s->io, &s->post, stopped);
+	return NULL;
 }
 
+/* Not on the work pool: the calls that are waited for may need its last
+ * thread. */
 void kr_runtime_stop_http(struct kr_runtime *rt, struct kr_http *h)
 {
-	struct stop_job stop = { .http = h };
+	struct stop stop = { .io = rt->io, .http = h };
+	pthread_t thread;
+	const int errnum = pthread_create(&thread, NULL, stop_main, &stop);
 
-	kr_io_work(rt->io, &stop.job, stop_run, stop_done);
+	if (errnum != 0) {
+		kr_log_error("runtime", "no thread to stop the HTTP server",
+			     KR_STR("errno", strerror(errnum)),
+			     KR_STR("do", "allow this process more threads"));
+		abort(); /* what is on disk is whole at any time */
+	}
 	while (!stop.stopped)
 		kr_io_turn(rt->io);
+	(void)pthread_join(thread, NULL); /* it has nothing left to do */
 }
 
 static enum kr_err start_server(struct kr_runtime *rt)
@@ -379,6 +395,39 @@ static enum kr_err open_store(struct kr_runtime *rt, struct kr_store **ret)
 	return err;
 }
 
+/* What fails says so itself, once. */
+static enum kr_err open_transfer(struct kr_runtime *rt,
+				 struct kr_transfer_opts *opts,
+				 struct kr_transfer **ret)
+{
+	enum kr_err err = kr_runtime_peer_id(rt->conf.store_dir, &opts->id);
+
+	if (err != KR_OK) {
+		kr_log_error("runtime", "cannot read or write the peer's id",
+			     KR_STR("dir", rt->conf.store_dir),
+			     KR_STR("file", "peer_id"), KR_ERR("why", err),
+			     KR_STR("do", "check what is there and its rights; "
+					  "without the file a new id is made"));
+		return err;
+	}
+	opts->io = rt->io;
+	opts->policy = &rt->conf.policy;
+	opts->cluster = rt->conf.cluster;
+	opts->zone = rt->conf.zone;
+	opts->connections_max = (uint32_t)rt->conf.policy.conns_max;
+	err = kr_runtime_addr(rt->conf.bind_ip, rt->conf.peer_port,
+			      &opts->listen);
+	if (err != KR_OK)
+		return err;
+	err = kr_transfer_open(opts, ret);
+	if (err != KR_OK)
+		kr_log_error("runtime", "cannot open the peer protocol",
+			     KR_U64("port", rt->conf.peer_port),
+			     KR_ERR("why", err),
+			     KR_STR("do", "free the port or set peer.port"));
+	return err;
+}
+
 enum kr_err kr_runtime_swarm(struct kr_runtime *rt,
 			     struct kr_transfer_opts *opts,
 			     struct kr_store **ret_store,
@@ -389,23 +438,9 @@ enum kr_err kr_runtime_swarm(struct kr_runtime *rt,
 
 	if (err != KR_OK)
 		return err;
-	opts->io = rt->io;
 	opts->store = store;
-	opts->policy = &rt->conf.policy;
-	opts->cluster = rt->conf.cluster;
-	opts->zone = rt->conf.zone;
-	opts->connections_max = (uint32_t)rt->conf.policy.conns_max;
-	err = kr_runtime_peer_id(rt->conf.store_dir, &opts->id);
-	if (err == KR_OK)
-		err = kr_runtime_addr(rt->conf.bind_ip, rt->conf.peer_port,
-				      &opts->listen);
-	if (err == KR_OK)
-		err = kr_transfer_open(opts, ret_transfer);
+	err = open_transfer(rt, opts, ret_transfer);
 	if (err != KR_OK) {
-		kr_log_error("runtime", "cannot open the peer protocol",
-			     KR_U64("port", rt->conf.peer_port),
-			     KR_ERR("why", err),
-			     KR_STR("do", "free the port or set peer.port"));
 		kr_store_close(store);
 		return err;
 	}

@@ -41,8 +41,8 @@ KR_NODISCARD enum kr_err kr_runtime_open(struct kr_runtime *rt,
  * until SIGTERM or SIGINT, stop that server. */
 KR_NODISCARD enum kr_err kr_runtime_run(struct kr_runtime *rt);
 
-/* kr_http_stop waits for calls that only the reactor can end: stop @h on the
- * work pool and turn the ring meanwhile. */
+/* kr_http_stop waits for calls that only the reactor can end: stop @h in a
+ * thread of its own and turn the ring meanwhile. */
 void kr_runtime_stop_http(struct kr_runtime *rt, struct kr_http *h);
 
 void kr_runtime_close(struct kr_runtime *rt);
