@@ -98,7 +98,7 @@ static const struct {
 { AGENT, KR_CONFIG_DURATION(C, announce_interval_ns, "announce_interval", "30s",
 	1000000000, UINT64_C(3600000000000), "between two announces") },
 { AGENT, KR_CONFIG_DURATION(C, seed_ttl_ns, "seed_ttl", "1h", 0,
-	UINT64_C(864000000000000), "a blob is announced this long after use") },
+	UINT64_C(864000000000000), "a blob is announced this long after it came") },
 { TRACKER, KR_CONFIG_DURATION(C, peer_ttl_ns, "peer_ttl", "90s",
 	1000000000, UINT64_C(86400000000000),
 	"a peer that does not announce is forgotten after this") },
