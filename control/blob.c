@@ -6,6 +6,7 @@
 #include "control/transfer_internal.h"
 #include "core/alloc.h"
 #include "core/log.h"
+#include "peerwire/msg.h"
 
 /* ---- memory */
 
@@ -544,8 +545,10 @@ enum kr_err kr_transfer_fetch(struct kr_transfer *t, const char *ns,
 {
 	if (t->is_closing)
 		return KR_E_CANCELED;
-	if (ns[0] == '\0' || strlen(ns) > KR_NAMESPACE_MAX)
-		return KR_E_INVALID;
+	if (!kr_msg_is_name(
+		    (struct kr_bytes){ (const uint8_t *)ns, strlen(ns) }, 1,
+		    KR_NAMESPACE_MAX))
+		return KR_E_INVALID; /* peers could not be told of it */
 	const enum kr_err err = kr_transfer_open_blob(t, &m->digest, ret);
 
 	if (err == KR_E_NOTFOUND)

@@ -83,7 +83,8 @@ KR_NODISCARD enum kr_err kr_transfer_open_blob(struct kr_transfer *t,
  * Pieces of an earlier run count after they were hashed again.  Where nobody
  * is known yet, need_peers comes (not from inside).
  *
- * KR_E_INVALID   @ns is empty, or longer than KR_NAMESPACE_MAX
+ * KR_E_INVALID   @ns is empty, longer than KR_NAMESPACE_MAX, or has a byte
+ *                that the peer protocol cannot say (kr_msg_is_name)
  * KR_E_LIMIT     too many downloads at once
  * KR_E_NOMEM, KR_E_NOFILE
  * KR_E_CANCELED  kr_transfer_close has begun

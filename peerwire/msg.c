@@ -172,7 +172,7 @@ static enum kr_err read_numbers(const uint8_t *body, size_t len, uint32_t *ret,
 }
 
 /* Names are printed in logs and made into keys: ASCII without blanks. */
-static bool is_name(struct kr_bytes s, size_t min, size_t max)
+bool kr_msg_is_name(struct kr_bytes s, size_t min, size_t max)
 {
 	if (s.len < min || s.len > max)
 		return false;
@@ -194,8 +194,8 @@ enum kr_err kr_msg_hello_encode(const struct kr_msg_hello *m, uint8_t *buf,
 {
 	struct kr_mp_writer w;
 
-	kr_assert(is_name(m->cluster, 1, KR_NAME_MAX));
-	kr_assert(is_name(m->zone, 0, KR_NAME_MAX));
+	kr_assert(kr_msg_is_name(m->cluster, 1, KR_NAME_MAX));
+	kr_assert(kr_msg_is_name(m->zone, 0, KR_NAME_MAX));
 	begin(&w, buf, cap);
 	kr_mp_w_map(&w, 7);
 	kr_mp_w_cstr(&w, "v");
@@ -257,8 +257,8 @@ static enum kr_err hello_fields(const struct kr_frame_head *h,
 	if (err != KR_OK)
 		return err;
 	if (id.len != KR_PEER_ID_LEN || port > UINT16_MAX ||
-	    !is_name(m->cluster, 1, KR_NAME_MAX) ||
-	    !is_name(m->zone, 0, KR_NAME_MAX))
+	    !kr_msg_is_name(m->cluster, 1, KR_NAME_MAX) ||
+	    !kr_msg_is_name(m->zone, 0, KR_NAME_MAX))
 		return KR_E_PROTO;
 	memcpy(m->id.bytes, id.ptr, KR_PEER_ID_LEN);
 	m->role = role < KR_PEER_ROLE_COUNT ? (enum kr_peer_role)role
@@ -299,7 +299,7 @@ enum kr_err kr_msg_open_encode(const struct kr_msg_open *m, uint8_t *buf,
 	char digest[KR_DIGEST_TEXT_MAX];
 	struct kr_mp_writer w;
 
-	kr_assert(is_name(m->ns, 1, KR_NAMESPACE_MAX));
+	kr_assert(kr_msg_is_name(m->ns, 1, KR_NAMESPACE_MAX));
 	kr_assert(open_sizes_ok(m->size_bytes, m->piece_bytes, m->block_bytes));
 	kr_assert(m->have.len > 0);
 	begin(&w, buf, cap);
@@ -344,7 +344,8 @@ enum kr_err kr_msg_open_decode(const struct kr_frame_head *h,
 		read_map(body, h->len, keys, sizeof(keys) / sizeof(keys[0]));
 	if (err != KR_OK)
 		return err;
-	if (!is_name(m.ns, 1, KR_NAMESPACE_MAX) || meta.len != KR_SHA256_LEN ||
+	if (!kr_msg_is_name(m.ns, 1, KR_NAMESPACE_MAX) ||
+	    meta.len != KR_SHA256_LEN ||
 	    !open_sizes_ok(m.size_bytes, piece, block) || m.have.len == 0 ||
 	    kr_digest_parse((const char *)digest.ptr, digest.len, &m.digest) !=
 		    KR_OK)

@@ -19,6 +19,7 @@
 #ifndef KR_PEERWIRE_MSG_H
 #define KR_PEERWIRE_MSG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,12 @@ enum {
 	KR_MSG_BLOCKS_MAX = KR_PIECE_BYTES_MAX / KR_MSG_BLOCK_BYTES_MIN,
 };
 #define KR_MSG_NO_PIECE UINT32_MAX /* REJECT: of the stream, not of a piece */
+
+/* Whether @s can go into a message as the name of a cluster, a zone (at most
+ * KR_NAME_MAX bytes) or a repository (KR_NAMESPACE_MAX): from @min to @max
+ * bytes, all of them printable ASCII and no space.  What comes from outside
+ * is to be asked before it is encoded. */
+bool kr_msg_is_name(struct kr_bytes s, size_t min, size_t max);
 
 /* HELLO: first frame of either side. */
 struct kr_msg_hello {

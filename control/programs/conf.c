@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "peerwire/msg.h"
 
 /*
  * Flags: Kraken's, each with the key that it sets, and a role of its own where
@@ -156,12 +157,30 @@ static enum kr_err scan_flags(enum kr_role role, int argc, char **argv,
 	return KR_OK;
 }
 
+/* A name that goes over the wire. */
+static enum kr_err check_name(const char *key, const char *value, size_t min,
+			      struct kr_config_error *ce)
+{
+	const struct kr_bytes name = { (const uint8_t *)value, strlen(value) };
+
+	if (kr_msg_is_name(name, min, KR_NAME_MAX))
+		return KR_OK;
+	(void)snprintf(ce->text, sizeof(ce->text),
+		       "key `%s`: expected %zu to %d letters, digits or signs "
+		       "without spaces, got \"%.80s\"",
+		       key, min, KR_NAME_MAX, value);
+	return KR_E_CONFIG;
+}
+
 /* What one key alone cannot say. */
 static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 			       struct kr_config_error *ce)
 {
 	const struct kr_policy_row *row = NULL;
 
+	if (check_name("cluster", c->cluster, 1, ce) != KR_OK ||
+	    check_name("zone", c->zone, 0, ce) != KR_OK)
+		return KR_E_CONFIG;
 	if (role != KR_ROLE_AGENT && role != KR_ROLE_ORIGIN &&
 	    role != KR_ROLE_PROXY)
 		return KR_OK;

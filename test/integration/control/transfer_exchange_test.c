@@ -340,6 +340,10 @@ static void test_open_refuses_what_cannot_work(void **state)
 	assert_err(kr_transfer_open(&o, &t), KR_E_CONFIG);
 	make_content(&c, 10, 256 * KIB, 430);
 	assert_err(kr_transfer_fetch(h->t, "", &c.meta, 0, &b), KR_E_INVALID);
+	assert_err(kr_transfer_fetch(h->t, "a b", &c.meta, 0, &b),
+		   KR_E_INVALID); /* an OPEN cannot say it */
+	assert_err(kr_transfer_fetch(h->t, "a\xff", &c.meta, 0, &b),
+		   KR_E_INVALID);
 	free_content(&c);
 }
 

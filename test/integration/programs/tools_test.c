@@ -114,6 +114,31 @@ static void check_says_where_a_file_is_wrong(void **state)
 	assert_printed("did you mean `store`?");
 }
 
+/* Names that no frame can carry: found at start, not at the first peer. */
+static void check_refuses_names_that_peers_could_not_be_told(void **state)
+{
+	static const char *const wrong[] = {
+		"cluster=",
+		"cluster=a b",
+		"cluster=0123456789012345678901234567890123456789"
+		"0123456789012345678901234",
+		"zone=r\xc3\xa4"
+		"ck",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(CONFIG("check", "tracker", "--set", wrong[i],
+					"--set", "origin.hosts.static=o:1"),
+				 EXIT_FAILURE);
+		assert_printed(i < 3 ? "key `cluster`: expected 1 to 64"
+				     : "key `zone`: expected 0 to 64");
+	}
+	assert_int_equal(CONFIG("check", "tracker", "--set", "zone=rack-17/a",
+				"--set", "origin.hosts.static=o:1"),
+			 EXIT_SUCCESS);
+}
+
 static void a_command_that_is_wrong_is_answered_with_its_usage(void **state)
 {
 	(void)state;
@@ -131,6 +156,8 @@ int main(void)
 		cmocka_unit_test(keys_lists_what_is_inside_a_list_of_maps),
 		cmocka_unit_test(check_prints_what_counts_in_the_end),
 		cmocka_unit_test(check_says_where_a_file_is_wrong),
+		cmocka_unit_test(
+			check_refuses_names_that_peers_could_not_be_told),
 		cmocka_unit_test(
 			a_command_that_is_wrong_is_answered_with_its_usage),
 	};
