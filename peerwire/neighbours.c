@@ -378,10 +378,16 @@ static bool is_useless(const struct kr_stream *st)
 }
 
 /* The neighbour that loses least by going: useless to both, else the one with
- * the most pieces.  Newcomers are not sent away. */
-static struct kr_stream *least_useful(const struct kr_swarm *s)
+ * the most pieces.  Those who have few still live from us and stay: newcomers
+ * that drive each other out have each asked for something by then. */
+static struct kr_stream *least_useful(const struct kr_node *n,
+				      const struct kr_swarm *s)
 {
 	struct kr_stream *worst = NULL;
+	uint32_t enough = s->piece_count / 2;
+
+	if (enough > n->pol.have_at_once_pieces)
+		enough = (uint32_t)n->pol.have_at_once_pieces;
 
 	kr_list_for_each (it, &s->streams) {
 		struct kr_stream *st =
@@ -390,7 +396,7 @@ static struct kr_stream *least_useful(const struct kr_swarm *s)
 			continue;
 		if (is_useless(st))
 			return st;
-		if (!st->all && st->has_count > 0 &&
+		if (!st->all && st->has_count > 0 && st->has_count >= enough &&
 		    (worst == NULL || st->has_count > worst->has_count))
 			worst = st;
 	}
@@ -408,7 +414,7 @@ bool kr_neighbours_admit(struct kr_node *n, struct kr_swarm *s,
 		return true;
 	if (has_count > 0)
 		return false;
-	st = least_useful(s);
+	st = least_useful(n, s);
 	if (st == NULL)
 		return false;
 	kr_stream_close(n, st);

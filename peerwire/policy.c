@@ -37,6 +37,7 @@ static const struct {
 	B(tick_ns, 1, 0),
 	B(tick_idle_ns, 1, 0),
 	B(body_rate_min_bytes_per_s, 1, 0),
+	B(body_stalled_ns, 1, 0),
 	B(peers_interval_ns, 1, 0),
 	B(keepalive_ns, 1, 0),
 	B(hello_ns, 1, 0),

@@ -84,6 +84,8 @@ X(tick_ns, 20 * KR_POLICY_MS, KR_POLICY_NS, NULL,                              \
   "how late a deadline may be noticed while requests are open")                \
 X(tick_idle_ns, 500 * KR_POLICY_MS, KR_POLICY_NS, NULL,                        \
   "and while none are")                                                        \
+X(body_stalled_ns, 400 * KR_POLICY_MS, KR_POLICY_NS, NULL,                     \
+  "a block this much later than 16 times what they took before is given up")   \
 X(body_rate_min_bytes_per_s, 64 * 1024, KR_POLICY_BYTES_PER_S, NULL,           \
   "a block arriving slower than this, beyond silence_close, is given up")      \
 X(reject_backoff_ns, 50 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \

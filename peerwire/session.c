@@ -502,17 +502,19 @@ void kr_conn_ping(struct kr_node *n, struct kr_conn *c)
 	kr_send_plain(n, c, KR_FRAME_PING, 0, 0);
 }
 
+enum { BODY_PATIENCE = 16 };
+
 /* How long a block may take from its head to its end: many times what it took
  * this peer before; of one that sent none yet, what the slowest may take. */
 static uint64_t body_max_ns(const struct kr_node *n, const struct kr_conn *c)
 {
 	const uint64_t slowest_ns =
 		c->body_bytes * KR_NS_PER_S / n->pol.body_rate_min_bytes_per_s;
-	const uint64_t usual_ns = 16 * c->body_ns;
+	const uint64_t usual_ns = BODY_PATIENCE * c->body_ns;
 
-	return n->pol.silence_close_ns +
-	       (c->body_ns != 0 && usual_ns < slowest_ns ? usual_ns
-							 : slowest_ns);
+	if (c->body_ns == 0 || usual_ns > slowest_ns)
+		return n->pol.silence_close_ns + slowest_ns;
+	return usual_ns + n->pol.body_stalled_ns;
 }
 
 /* Silent with something owed?  A block on its way is not heard of until it

@@ -139,6 +139,8 @@ void kr_on_request(struct kr_node *n, struct kr_conn *c, const uint8_t *body)
 
 	if (st == NULL)
 		return;
+	if (m.first_block == 0)
+		kr_reveal_asked(st);
 	if (!kr_bitset_test(&st->swarm->picker.have, m.piece))
 		reject(n, st, &m, KR_REJECT_NOT_FOUND);
 	else if (!enqueue(n, st, &m))

@@ -112,6 +112,7 @@ struct kr_conn {
 	uint64_t heard_ns;   /* bytes arrived */
 	uint64_t pinged_ns;  /* 0: no PONG is awaited */
 	uint64_t useful_ns;  /* a block went either way */
+	uint64_t fed_ns;     /* it announced a piece */
 	uint64_t replies_ns; /* start of the second that replies counts */
 	uint32_t replies, lookups, stream_count;
 	uint16_t next_stream;
@@ -151,6 +152,7 @@ struct kr_stream {
 	uint32_t open_have_count; /* OPENING: what we had when we sent it */
 	struct kr_bitset told;    /* while hiding: what it was told of */
 	uint32_t reveal_open; /* told, and no other neighbour announced it */
+	uint32_t told_open;   /* told, and not asked of us yet */
 	uint64_t revealed_ns;
 };
 
@@ -501,6 +503,8 @@ void kr_tell_load(struct kr_node *n); /* the upload queue ran dry */
 /* @st announced @piece: whom we revealed it to has passed it on. */
 void kr_reveal_announced(struct kr_node *n, struct kr_stream *st,
 			 uint32_t piece);
+/* @st asks for a piece that it was told of. */
+void kr_reveal_asked(struct kr_stream *st);
 void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s);
 void kr_reveal_forget(struct kr_node *n, struct kr_stream *st);
 

@@ -8,7 +8,10 @@
 #include "peerwire/blocks.h"
 #include "peerwire/state.h"
 
-enum { ORPHANS_LOOKED_AT = 16 };
+enum {
+	ORPHANS_LOOKED_AT = 16,
+	ATTEMPTS_MAX = 5, /* then a request is lost, whoever else is asked */
+};
 
 struct kr_swarm *kr_swarm_get(const struct kr_node *n, uint32_t handle)
 {
@@ -392,13 +395,11 @@ static void on_overdue(struct kr_node *n, struct kr_request *r)
 	if (c->rate_bytes_per_s > 8192) /* it promised more than it holds */
 		c->rate_bytes_per_s -= c->rate_bytes_per_s / 4;
 	r->due_ns = kr_request_due_ns(n, c, r->len, f->attempts);
-	if (other == NULL)
-		return;
-	if (!copy) {
-		go_elsewhere(n, r);
-	} else if (!kr_fetch_copies_max(n, r)) {
+	if (copy && other != NULL && !kr_fetch_copies_max(n, r)) {
 		r->late = true;
 		kr_fetch_ask_copy(n, r, other);
+	} else if ((other != NULL && !copy) || f->attempts >= ATTEMPTS_MAX) {
+		go_elsewhere(n, r); /* if need be to the same one, anew */
 	}
 }
 

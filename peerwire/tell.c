@@ -8,7 +8,7 @@
 #include "peerwire/blocks.h"
 #include "peerwire/state.h"
 
-enum { REVEAL_ANY = 4 }; /* times the patience */
+enum { REVEAL_FEW = 32 }; /* pieces, where nobody passes any on */
 
 #define REVEAL_PASSED UINT32_MAX /* another neighbour announced it */
 
@@ -119,7 +119,6 @@ static bool may_hide(const struct kr_node *n, const struct kr_stream *st)
 
 	return p->reveal && n->role != KR_PEER_AGENT && !st->all &&
 	       kr_picker_complete(&s->picker) &&
-	       leecher_count(s) >= p->reveal_neighbours_min &&
 	       s->piece_count > p->reveal_pieces * p->reveal_neighbours_min;
 }
 
@@ -138,8 +137,16 @@ static bool begin_hiding(struct kr_node *n, struct kr_stream *st)
 		return false;
 	kr_bitset_init(&st->told, words, s->piece_count);
 	st->hiding = true;
-	st->reveal_open = 0;
+	st->reveal_open = st->told_open = 0;
 	return true;
+}
+
+/* Pieces that readers want first; each seeder gives them away first. */
+static uint32_t head_pieces(const struct kr_node *n, const struct kr_swarm *s)
+{
+	const uint64_t pieces = n->pol.stream_ahead_bytes / s->piece_bytes;
+
+	return pieces < s->piece_count ? (uint32_t)pieces : s->piece_count;
 }
 
 /* A piece for @st: at best one that nobody was given, else (@any) one that
@@ -148,11 +155,12 @@ static uint32_t choose_reveal(struct kr_node *n, const struct kr_stream *st,
 			      bool any)
 {
 	const struct kr_swarm *s = st->swarm;
+	const uint32_t head = head_pieces(n, s);
 	const uint32_t start = kr_rand_below(&n->rand, s->piece_count);
 	uint32_t best = s->piece_count;
 
-	for (uint32_t k = 0; k < s->piece_count; k++) {
-		const uint32_t i = (start + k) % s->piece_count;
+	for (uint32_t k = 0; k < head + s->piece_count; k++) {
+		const uint32_t i = k < head ? k : (start + k) % s->piece_count;
 
 		if (kr_stream_has(st, i) || kr_bitset_test(&st->told, i))
 			continue;
@@ -173,6 +181,7 @@ static bool reveal_one(struct kr_node *n, struct kr_stream *st, bool any,
 
 	if (piece == s->piece_count)
 		return false;
+	st->told_open++;
 	kr_bitset_set(&st->told, piece);
 	if (s->revealed_to[piece] == 0) {
 		s->revealed_to[piece] = st->conn->handle;
@@ -221,6 +230,7 @@ void kr_reveal_announced(struct kr_node *n, struct kr_stream *st,
 	struct kr_conn *holder;
 	struct kr_stream *told;
 
+	st->conn->fed_ns = n->now_ns;
 	if (s->revealed_to == NULL || s->revealed_to[piece] == 0 ||
 	    s->revealed_to[piece] == REVEAL_PASSED ||
 	    s->revealed_to[piece] == st->conn->handle)
@@ -235,32 +245,38 @@ void kr_reveal_announced(struct kr_node *n, struct kr_stream *st,
 		reveal_more(n, told, 1, false);
 }
 
-static void tell_all(struct kr_node *n, struct kr_stream *st)
-{
-	const struct kr_have_range all = { 0, st->swarm->piece_count };
-
-	kr_mem_put(n, st->told.words);
-	st->told.words = NULL;
-	st->hiding = false;
-	if (st->state == KR_STREAM_OPEN)
-		kr_tell_ranges(n, st, &all, 1);
-}
-
-/* A neighbour that has had nothing of us for a while is told of pieces that
- * nobody was given; if it waits much longer, of any: whoever was given the
- * others may be out of its reach. */
+/* A neighbour that asked for all it was told of, and waits, is told of pieces
+ * that nobody was given.  One that nobody feeds is told of any: whoever was
+ * given the others may be out of its reach. */
 static void reveal_to_waiting(struct kr_node *n, struct kr_stream *st)
 {
 	const struct kr_conn *c = st->conn;
-	const uint64_t last_ns =
-		st->revealed_ns > c->useful_ns ? st->revealed_ns : c->useful_ns;
-	const uint64_t waited_ns = n->now_ns - last_ns;
+	const uint64_t patience_ns = n->pol.reveal_patience_ns;
+	uint64_t last_ns = st->revealed_ns;
 
+	if (c->useful_ns > last_ns)
+		last_ns = c->useful_ns;
 	if (c->upload_count > 0 || c->serve_out ||
-	    waited_ns < n->pol.reveal_patience_ns)
+	    n->now_ns - last_ns < patience_ns)
 		return;
-	reveal_more(n, st, n->pol.reveal_pieces,
-		    waited_ns >= REVEAL_ANY * n->pol.reveal_patience_ns);
+	const bool starves = n->now_ns - c->fed_ns >= patience_ns;
+	if (starves || st->told_open == 0)
+		reveal_more(n, st, n->pol.reveal_pieces, starves);
+}
+
+/* There are too few to pass pieces on: it is told of as many as it asks for,
+ * and of more if it has those from elsewhere. */
+static void reveal_to_few(struct kr_node *n, struct kr_stream *st)
+{
+	if (st->told_open < REVEAL_FEW ||
+	    n->now_ns - st->revealed_ns >= n->pol.reveal_patience_ns)
+		reveal_more(n, st, REVEAL_FEW, true);
+}
+
+void kr_reveal_asked(struct kr_stream *st)
+{
+	if (st->hiding && st->told_open > 0)
+		st->told_open--;
 }
 
 void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s)
@@ -278,7 +294,7 @@ void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s)
 		if (enough)
 			reveal_to_waiting(n, st);
 		else
-			tell_all(n, st);
+			reveal_to_few(n, st);
 	}
 }
 
