@@ -90,6 +90,7 @@ static struct kr_request *request_add(struct kr_node *n, struct kr_fetch *f,
 	r->due_ns = kr_request_due_ns(n, c, r->len, f->attempts);
 	kr_blocks_set(&f->asked, block);
 	n->inflight_bytes += r->len;
+	n->near_bytes += c->far ? 0 : r->len;
 	n->inflight_count++;
 	update_orphan(f);
 	return r;
@@ -109,6 +110,7 @@ static void request_free(struct kr_node *n, struct kr_request *r)
 	if (!r->arriving && !pending_on(f, c))
 		c->piece_count--;
 	n->inflight_bytes -= r->len;
+	n->near_bytes -= c->far ? 0 : r->len;
 	n->inflight_count--;
 	if (copy_of(f, r->block, NULL) == NULL)
 		kr_blocks_clear(&f->asked, r->block);

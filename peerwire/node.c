@@ -393,6 +393,8 @@ static void begin_swarm(struct kr_node *n, struct kr_swarm *s, bool complete)
 	l = kr_lookup_find(n, 0, &s->digest);
 	if (l != NULL)
 		kr_lookup_answer(n, l, s);
+	if (n->inflight_count == 0)
+		n->near_full_ns = n->now_ns; /* begin in our own zone */
 	kr_swarm_check_idle(n, s);
 	kr_neighbours_seek(n, s);
 	n->ask = true;

@@ -281,6 +281,9 @@ static void on_hello(struct kr_node *n, struct kr_conn *c, const uint8_t *body)
 	}
 	c->id = m.id;
 	c->role = (uint8_t)m.role;
+	c->far = n->zone[0] != '\0' && m.zone.len > 0 &&
+		 (m.zone.len != strlen(n->zone) ||
+		  memcmp(m.zone.ptr, n->zone, m.zone.len) != 0);
 	if (!c->dialled && m.listen_port != 0)
 		c->addr.port = m.listen_port;
 	conn_open(n, c);

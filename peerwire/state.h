@@ -67,6 +67,7 @@ struct kr_conn {
 	uint8_t reason;
 	bool dialled; /* by us */
 	bool broken;  /* no memory to send: closed at the end of the event */
+	bool far;     /* of another zone */
 	struct kr_peer_id id;
 	struct kr_addr addr; /* where it listens, once HELLO said so */
 
@@ -312,6 +313,9 @@ struct kr_node {
 
 	/* fetching */
 	uint64_t inflight_bytes;
+	uint64_t near_bytes;   /* of those, asked in our own zone */
+	uint64_t near_full_ns; /* they last filled half of the window */
+	bool far_ok;           /* other zones may be asked */
 	uint32_t inflight_count, dial_count;
 	struct kr_meter down;
 	bool broken; /* some connection is */

@@ -144,7 +144,7 @@ static bool can_ask(const struct kr_node *n, const struct kr_stream *st)
 {
 	const struct kr_conn *c = st->conn;
 
-	return is_willing(n, st) &&
+	return is_willing(n, st) && (!c->far || n->far_ok) &&
 	       c->request_count < n->pol.conn_requests_max &&
 	       c->piece_count < pipeline_pieces(n, st);
 }
@@ -327,12 +327,22 @@ static bool ask_some_blob(struct kr_node *n)
 	return passed_over != NULL && ask_one(n, passed_over);
 }
 
+/* Links between zones are narrow: while our own zone fills half of the window,
+ * or did a moment ago, others are left alone. */
+static void note_near(struct kr_node *n, uint64_t window)
+{
+	if (n->near_bytes >= window / 2)
+		n->near_full_ns = n->now_ns;
+	n->far_ok = n->now_ns - n->near_full_ns >= n->pol.far_patience_ns;
+}
+
 void kr_swarm_ask(struct kr_node *n)
 {
 	if (!n->ask || n->shutting_down)
 		return;
 	n->ask = false;
 	const uint64_t window = kr_window_bytes(n);
+	note_near(n, window);
 	while (n->inflight_bytes < window && ask_some_blob(n))
 		;
 	n->ask = false; /* what was just asked changes nothing */
