@@ -117,7 +117,6 @@ bool scenario_policy(const struct scenario *sc, struct kr_policy *ret)
 	const struct kr_policy_row *row;
 
 	kr_policy_defaults(ret);
-	ret->down_bytes_per_s = sc->down;
 	for (size_t i = 0; i < sc->policy.count; i++)
 		if (!set_policy(ret, sc->policy.list[i]))
 			return false;

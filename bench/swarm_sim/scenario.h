@@ -40,7 +40,7 @@ struct scenario {
 
 extern const struct kr_config_schema scenario_schema;
 
-/* The policy of the hosts: defaults, the cap, what `policy` says.  false: a
+/* The policy of the hosts: the defaults and what `policy` says.  false: a
  * word of it is wrong and has been complained about on stderr. */
 bool scenario_policy(const struct scenario *sc, struct kr_policy *ret);
 

@@ -455,10 +455,9 @@ static struct kr_node *open_node(struct swarm *w, uint32_t host)
 {
 	struct host *h = &w->hosts[host];
 	char zone[KR_NAME_MAX + 1];
-	struct kr_policy policy = w->s->policy;
 	const struct kr_node_opts o = {
 		.alloc = &h->memory.alloc,
-		.policy = &policy,
+		.policy = &w->s->policy,
 		.id = id_of(w, host),
 		.role = w->s->hosts[host].origin ? KR_PEER_ORIGIN
 						 : KR_PEER_AGENT,
@@ -470,8 +469,6 @@ static struct kr_node *open_node(struct swarm *w, uint32_t host)
 	struct kr_node *n;
 
 	zone_of(w, host, zone);
-	if (policy.down_bytes_per_s != 0)
-		policy.down_bytes_per_s = w->net->hosts[host].down;
 	sim_account_init(&h->memory);
 	kr_assert(kr_node_open(&o, &n) == KR_OK);
 	w->idle_bytes = h->memory.bytes;
