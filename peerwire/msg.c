@@ -192,12 +192,14 @@ static bool is_power_of_two(uint64_t v)
 enum kr_err kr_msg_hello_encode(const struct kr_msg_hello *m, uint8_t *buf,
 				size_t cap, size_t *ret_len)
 {
+	const uint32_t limits = (m->up_bytes_per_s != 0 ? 1u : 0u) +
+				(m->down_bytes_per_s != 0 ? 1u : 0u);
 	struct kr_mp_writer w;
 
 	kr_assert(kr_msg_is_name(m->cluster, 1, KR_NAME_MAX));
 	kr_assert(kr_msg_is_name(m->zone, 0, KR_NAME_MAX));
 	begin(&w, buf, cap);
-	kr_mp_w_map(&w, 7);
+	kr_mp_w_map(&w, 7 + limits);
 	kr_mp_w_cstr(&w, "v");
 	kr_mp_w_u64(&w, m->version);
 	kr_mp_w_cstr(&w, "id");
@@ -212,6 +214,14 @@ enum kr_err kr_msg_hello_encode(const struct kr_msg_hello *m, uint8_t *buf,
 	kr_mp_w_u64(&w, m->features);
 	kr_mp_w_cstr(&w, "port");
 	kr_mp_w_u64(&w, m->listen_port);
+	if (m->up_bytes_per_s != 0) {
+		kr_mp_w_cstr(&w, "up");
+		kr_mp_w_u64(&w, m->up_bytes_per_s);
+	}
+	if (m->down_bytes_per_s != 0) {
+		kr_mp_w_cstr(&w, "down");
+		kr_mp_w_u64(&w, m->down_bytes_per_s);
+	}
 	return finish(&w, buf, KR_FRAME_HELLO, 0, 0, ret_len);
 }
 
@@ -249,6 +259,8 @@ static enum kr_err hello_fields(const struct kr_frame_head *h,
 		{ "role",     V_UINT, false, &role,        NULL },
 		{ "features", V_UINT, false, &m->features, NULL },
 		{ "port",     V_UINT, false, &port,        NULL },
+		{ "up",       V_UINT, false, &m->up_bytes_per_s,   NULL },
+		{ "down",     V_UINT, false, &m->down_bytes_per_s, NULL },
 	};
 	/* clang-format on */
 	const enum kr_err err =

@@ -45,6 +45,9 @@ enum {
  * is to be asked before it is encoded. */
 bool kr_msg_is_name(struct kr_bytes s, size_t min, size_t max);
 
+/* It serves nobody and announces nothing. */
+#define KR_FEATURE_LEECH UINT64_C(1)
+
 /* HELLO: first frame of either side. */
 struct kr_msg_hello {
 	uint32_t version; /* KR_PROTO_VERSION; another one decodes, and is then
@@ -53,8 +56,9 @@ struct kr_msg_hello {
 	struct kr_bytes cluster; /* 1..KR_NAME_MAX bytes, printable ASCII */
 	struct kr_bytes zone;    /* 0..KR_NAME_MAX */
 	enum kr_peer_role role;  /* one we do not know reads as KR_PEER_AGENT */
-	uint64_t features;    /* bits; none is defined yet, unknown ignored */
-	uint16_t listen_port; /* 0: does not listen */
+	uint64_t features;       /* KR_FEATURE_...; unknown ones are ignored */
+	uint16_t listen_port;    /* 0: does not listen */
+	uint64_t up_bytes_per_s, down_bytes_per_s; /* its limits; 0: none */
 };
 /* small */
 KR_NODISCARD enum kr_err kr_msg_hello_encode(const struct kr_msg_hello *m,

@@ -1,5 +1,6 @@
 #include "peerwire/policy.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
@@ -50,6 +51,10 @@ static const struct {
 	B(upload_slots, 1, 64),
 	B(upload_queue_max, 1, 1 << 20),
 	B(reveal, 0, 1),
+	B(limit_slice_ns, 1, 0),
+	B(limit_slice_min_bytes, 1, 0),
+	B(limit_slots, 1, 64),
+	B(leech_only, 0, 1),
 	B(reveal_pieces, 1, 0),
 	B(stream_window_bytes, 1, 0),
 	B(conns_max, 1, 65535),
@@ -91,6 +96,13 @@ static const struct kr_policy_row *row_of(size_t offset)
 	return NULL;
 }
 
+/* A limit below what the slowest peer is granted would be taken for one that
+ * is dead. */
+static bool is_limit(const struct kr_policy *p, uint64_t bytes_per_s)
+{
+	return bytes_per_s == 0 || bytes_per_s >= p->body_rate_min_bytes_per_s;
+}
+
 enum kr_err kr_policy_check(const struct kr_policy *p,
 			    const struct kr_policy_row **ret_row)
 {
@@ -101,6 +113,14 @@ enum kr_err kr_policy_check(const struct kr_policy *p,
 		    (bounds[i].max == 0 || v <= bounds[i].max))
 			continue;
 		*ret_row = row_of(bounds[i].offset);
+		return KR_E_CONFIG;
+	}
+	if (!is_limit(p, p->up_bytes_per_s) ||
+	    !is_limit(p, p->down_bytes_per_s)) {
+		*ret_row = row_of(
+			is_limit(p, p->up_bytes_per_s)
+				? offsetof(struct kr_policy, down_bytes_per_s)
+				: offsetof(struct kr_policy, up_bytes_per_s));
 		return KR_E_CONFIG;
 	}
 	if (p->window_max_bytes < p->window_min_bytes ||

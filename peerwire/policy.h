@@ -8,7 +8,7 @@
  * p99.9 in seconds, bound 10.03) unless said.
  *
  * Not here: piece lengths (kr_metainfo_piece_bytes_for), handouts and announce
- * intervals (the tracker's), rate limits of the sockets (the driver's).
+ * intervals (the tracker's).
  */
 #ifndef KR_PEERWIRE_POLICY_H
 #define KR_PEERWIRE_POLICY_H
@@ -34,7 +34,7 @@ enum kr_policy_unit {
 #define KR_POLICY_TABLE(X)                                                     \
 /* whom to ask (rule 3) */                                                     \
 X(down_bytes_per_s, 0, KR_POLICY_BYTES_PER_S, "download_rate",                 \
-  "download cap the window is made from; 0: as measured")                      \
+  "most that all peers together may send us; the window is made from it; 0: no limit, the window is as measured") \
 X(window_ns, 100 * KR_POLICY_MS, KR_POLICY_NS, NULL,                           \
   "in flight per host as time at the cap: 0.1 s is the plateau")               \
 X(window_min_bytes, 8 * KR_POLICY_MIB, KR_POLICY_BYTES, "window_min",          \
@@ -94,6 +94,19 @@ X(reject_backoff_ns, 50 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \
   "a peer that said busy is asked again after this, doubling")                 \
 X(reject_backoff_max_ns, 2000 * KR_POLICY_MS, KR_POLICY_NS, NULL,              \
   "and at least this often")                                                   \
+/* rate limits: 64 KiB/s (body_rate_min) or more, or 0 */                      \
+X(up_bytes_per_s, 0, KR_POLICY_BYTES_PER_S, "upload_rate",                     \
+  "most that we send to all peers together; 0: no limit")                      \
+X(limit_slice_ns, 10 * KR_POLICY_MS, KR_POLICY_NS, NULL,                       \
+  "limited bytes move in slices of this time; the burst is two: 2 % of a second") \
+X(limit_slice_min_bytes, 4096, KR_POLICY_BYTES, NULL,                          \
+  "and of this much: at 64 KiB/s 16 a second, not 100 of 655 bytes")           \
+X(limit_window_ns, 1000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \
+  "in flight under a download limit, a block at least: frames behind it wait") \
+X(limit_slots, 2, KR_POLICY_COUNT, NULL,                                       \
+  "slots where a block of each would take over a second: one may be bulk")     \
+X(leech_only, 0, KR_POLICY_SWITCH, NULL,                                       \
+  "fetch and never serve; agents set it by swarm.leech_only")                  \
 /* graph (rule 2) */                                                           \
 X(degree_target, 18, KR_POLICY_COUNT, "degree_target",                         \
   "neighbours wanted per blob: 15-25 is the plateau")                          \

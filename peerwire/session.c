@@ -137,6 +137,9 @@ static void send_hello(struct kr_node *n, struct kr_conn *c)
 		.zone = { (const uint8_t *)n->zone, strlen(n->zone) },
 		.role = n->role,
 		.listen_port = n->listen_port,
+		.features = n->pol.leech_only ? KR_FEATURE_LEECH : 0,
+		.up_bytes_per_s = n->pol.up_bytes_per_s,
+		.down_bytes_per_s = n->pol.down_bytes_per_s,
 	};
 	uint8_t *buf = kr_send_begin(n, c, KR_MSG_SMALL_MAX);
 	size_t len;
@@ -284,6 +287,11 @@ static void on_hello(struct kr_node *n, struct kr_conn *c, const uint8_t *body)
 	c->far = n->zone[0] != '\0' && m.zone.len > 0 &&
 		 (m.zone.len != strlen(n->zone) ||
 		  memcmp(m.zone.ptr, n->zone, m.zone.len) != 0);
+	c->leech = (m.features & KR_FEATURE_LEECH) != 0;
+	c->up_bytes_per_s = kr_rate_told(n, m.up_bytes_per_s);
+	c->down_bytes_per_s = kr_rate_told(n, m.down_bytes_per_s);
+	if (c->up_bytes_per_s != 0 && c->rate_bytes_per_s > c->up_bytes_per_s)
+		c->rate_bytes_per_s = c->up_bytes_per_s;
 	if (!c->dialled && m.listen_port != 0)
 		c->addr.port = m.listen_port;
 	conn_open(n, c);
@@ -514,10 +522,11 @@ static uint64_t body_max_ns(const struct kr_node *n, const struct kr_conn *c)
 	const uint64_t slowest_ns =
 		c->body_bytes * KR_NS_PER_S / n->pol.body_rate_min_bytes_per_s;
 	const uint64_t usual_ns = BODY_PATIENCE * c->body_ns;
+	const uint64_t limited_ns = kr_rate_body_ns(n, c);
 
 	if (c->body_ns == 0 || usual_ns > slowest_ns)
-		return n->pol.silence_close_ns + slowest_ns;
-	return usual_ns + n->pol.body_stalled_ns;
+		return n->pol.silence_close_ns + slowest_ns + limited_ns;
+	return usual_ns + n->pol.body_stalled_ns + limited_ns;
 }
 
 /* Silent with something owed?  A block on its way is not heard of until it
@@ -534,10 +543,14 @@ static void check_silence(struct kr_node *n, struct kr_conn *c)
 		}
 		return;
 	}
+	/* What we said goes out behind a block that our own limit holds. */
+	if (c->serve_out && n->now_ns - c->serve_since_ns < kr_rate_serve_ns(n))
+		return;
+	const uint64_t limited_ns = kr_rate_silence_ns(n, c);
 	const uint64_t ping_ns =
 		owes ? n->pol.silence_ping_ns : n->pol.keepalive_ns;
-	const uint64_t close_ns =
-		owes ? n->pol.silence_close_ns : 2 * n->pol.keepalive_ns;
+	const uint64_t close_ns = limited_ns + (owes ? n->pol.silence_close_ns
+						     : 2 * n->pol.keepalive_ns);
 	if (silent >= ping_ns)
 		kr_conn_ping(n, c);
 	/* It had the time to answer the ping, too. */

@@ -141,7 +141,9 @@ void kr_on_request(struct kr_node *n, struct kr_conn *c, const uint8_t *body)
 		return;
 	if (m.first_block == 0)
 		kr_reveal_asked(st);
-	if (!kr_bitset_test(&st->swarm->picker.have, m.piece))
+	if (n->pol.leech_only)
+		reject(n, st, &m, KR_REJECT_BUSY);
+	else if (!kr_bitset_test(&st->swarm->picker.have, m.piece))
 		reject(n, st, &m, KR_REJECT_NOT_FOUND);
 	else if (!enqueue(n, st, &m))
 		reject(n, st, &m, KR_REJECT_BUSY);
@@ -239,15 +241,16 @@ static struct kr_conn *neediest(const struct kr_node *n)
  * there are twice as many transfers at most. */
 static uint32_t slots_max(const struct kr_node *n)
 {
-	uint32_t stalled = 0;
+	const uint64_t slots = kr_rate_slots(n, n->pol.up_bytes_per_s);
+	const uint64_t stalled_ns =
+		n->pol.serve_stalled_ns + kr_rate_serve_ns(n);
+	uint64_t stalled = 0;
 
 	for (uint32_t i = 0; i < n->slot_count; i++)
-		stalled += n->slots[i]->serve_out &&
-			   n->now_ns - n->slots[i]->serve_since_ns >=
-				   n->pol.serve_stalled_ns;
-	if (stalled > n->pol.upload_slots)
-		stalled = (uint32_t)n->pol.upload_slots;
-	return (uint32_t)n->pol.upload_slots + stalled;
+		stalled +=
+			n->slots[i]->serve_out &&
+			n->now_ns - n->slots[i]->serve_since_ns >= stalled_ns;
+	return (uint32_t)(slots + (stalled < slots ? stalled : slots));
 }
 
 static void serve_head(struct kr_node *n, struct kr_conn *c,
@@ -317,11 +320,31 @@ void kr_slots_run(struct kr_node *n)
 		kr_tell_load(n);
 }
 
+/* Our own limit held the block, and what we said behind it: that time is no
+ * silence of the peer. */
+static void forgive(const struct kr_node *n, struct kr_conn *c)
+{
+	const uint64_t held_ns = n->now_ns - c->serve_since_ns;
+
+	c->heard_ns = c->heard_ns + held_ns < n->now_ns ? c->heard_ns + held_ns
+							: n->now_ns;
+	if (c->pinged_ns == 0)
+		return;
+	c->pinged_ns = c->pinged_ns + held_ns < n->now_ns
+			       ? c->pinged_ns + held_ns
+			       : n->now_ns;
+}
+
 void kr_slots_served(struct kr_node *n, struct kr_conn *c)
 {
 	if (!c->serve_out)
 		return;
 	c->serve_out = false;
 	c->useful_ns = n->now_ns;
+	if (n->pol.up_bytes_per_s != 0)
+		forgive(n, c);
+	/* Where a piece takes many seconds, a slot is a block. */
+	if (kr_rate_is_slow(n, n->pol.up_bytes_per_s))
+		c->serving = NULL;
 	kr_slots_settle(n, c);
 }

@@ -68,6 +68,7 @@ struct kr_conn {
 	bool dialled; /* by us */
 	bool broken;  /* no memory to send: closed at the end of the event */
 	bool far;     /* of another zone */
+	bool leech;   /* it passes nothing on */
 	struct kr_peer_id id;
 	struct kr_addr addr; /* where it listens, once HELLO said so */
 
@@ -92,6 +93,7 @@ struct kr_conn {
 	uint64_t load_bytes;  /* queued at it, as it said last */
 	uint64_t asked_bytes; /* what we asked since then */
 	uint64_t rate_bytes_per_s;
+	uint64_t up_bytes_per_s, down_bytes_per_s; /* its limits; 0: none */
 	uint64_t rtt_ns;
 	uint64_t ask_after_ns, backoff_ns; /* it said busy */
 	uint64_t late_ns; /* a request was overdue; no use until it is heard */
@@ -477,6 +479,26 @@ void kr_swarm_done(struct kr_node *n, struct kr_swarm *s);
 void kr_meter_add(const struct kr_node *n, struct kr_meter *m, uint64_t bytes);
 uint64_t kr_meter_bytes_per_s(const struct kr_node *n,
 			      const struct kr_meter *m);
+
+/* ---- rates.c ------------------------------------------------------------ */
+
+/* A limit as a peer told it, 0 or one that we go along with. */
+uint64_t kr_rate_told(const struct kr_node *n, uint64_t bytes_per_s);
+/* Under an upload limit: would a block of each slot take over a second? */
+bool kr_rate_is_slow(const struct kr_node *n, uint64_t bytes_per_s);
+/* Slots of a host with that upload limit (0: none). */
+uint64_t kr_rate_slots(const struct kr_node *n, uint64_t bytes_per_s);
+/* The window of a host that gets, or is allowed, that much. */
+uint64_t kr_rate_window_bytes(const struct kr_node *n, uint64_t bytes_per_s,
+			      bool is_limit);
+/* By how much more than without limits something may take: */
+uint64_t kr_rate_body_ns(const struct kr_node *n, const struct kr_conn *c);
+uint64_t kr_rate_request_ns(const struct kr_node *n, const struct kr_conn *c,
+			    uint32_t len);
+/* an answer of @c, which may read our frames behind a block, */
+uint64_t kr_rate_silence_ns(const struct kr_node *n, const struct kr_conn *c);
+/* a block that we serve. */
+uint64_t kr_rate_serve_ns(const struct kr_node *n);
 
 /* ---- slots.c ------------------------------------------------------------ */
 

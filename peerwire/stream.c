@@ -645,6 +645,13 @@ static void open_stream(struct kr_node *n, struct kr_conn *c,
 	}
 }
 
+static bool is_fetching(const struct kr_node *n, const struct kr_digest *d)
+{
+	const struct kr_swarm *s = kr_digest_map_get(&n->by_digest, d);
+
+	return s != NULL && !kr_picker_complete(&s->picker);
+}
+
 void kr_on_open(struct kr_node *n, struct kr_conn *c, const uint8_t *body)
 {
 	struct kr_msg_open m;
@@ -659,6 +666,11 @@ void kr_on_open(struct kr_node *n, struct kr_conn *c, const uint8_t *body)
 		return;
 	if (n->shutting_down || c->stream_count >= n->pol.conn_streams_max) {
 		send_reject(n, c, m.stream, KR_REJECT_LIMIT, KR_NS_PER_S);
+		return;
+	}
+	if (n->pol.leech_only && !is_fetching(n, &m.digest)) {
+		send_reject(n, c, m.stream, KR_REJECT_LIMIT,
+			    n->pol.dial_backoff_max_ns);
 		return;
 	}
 	c->useful_ns = n->now_ns;

@@ -53,16 +53,12 @@ uint64_t kr_meter_bytes_per_s(const struct kr_node *n, const struct kr_meter *m)
 
 uint64_t kr_window_bytes(const struct kr_node *n)
 {
-	uint64_t rate = n->pol.down_bytes_per_s;
+	const uint64_t limit = n->pol.down_bytes_per_s;
 
-	if (rate == 0)
-		rate = kr_meter_bytes_per_s(n, &n->down);
-	const uint64_t bytes =
-		rate / 1000 * (n->pol.window_ns / (KR_NS_PER_S / 1000));
-	if (bytes < n->pol.window_min_bytes)
-		return n->pol.window_min_bytes;
-	return bytes < n->pol.window_max_bytes ? bytes
-					       : n->pol.window_max_bytes;
+	return limit != 0
+		       ? kr_rate_window_bytes(n, limit, true)
+		       : kr_rate_window_bytes(
+				 n, kr_meter_bytes_per_s(n, &n->down), false);
 }
 
 /* Bytes over a rate; what it would take longer than an hour is an hour. */
@@ -93,19 +89,24 @@ uint64_t kr_request_due_ns(const struct kr_node *n, const struct kr_conn *c,
 			   uint32_t len, uint32_t attempts)
 {
 	const struct kr_policy *p = &n->pol;
-	/* What is on its way to us from others comes in between. */
-	const uint64_t ours = time_ns(n->inflight_bytes,
-				      kr_meter_bytes_per_s(n, &n->down) + 1);
+	const uint64_t limit = p->down_bytes_per_s;
+	const uint64_t max_ns =
+		p->overdue_max_ns + kr_rate_request_ns(n, c, len);
+	uint64_t down = kr_meter_bytes_per_s(n, &n->down) + 1;
 	uint64_t ns = kr_conn_wait_ns(n, c) + time_ns(len, c->rate_bytes_per_s);
 
-	if (n->down.bytes > 0 && ours > ns)
+	if (limit != 0 && (n->down.bytes == 0 || down > limit))
+		down = limit;
+	/* What is on its way to us from others comes in between. */
+	const uint64_t ours = time_ns(n->inflight_bytes, down);
+	if ((n->down.bytes > 0 || limit != 0) && ours > ns)
 		ns = ours;
 	ns = ns / 1000 * p->overdue_factor_permille +
 	     p->overdue_latencies * c->rtt_ns;
 	if (ns < p->overdue_min_ns)
 		ns = p->overdue_min_ns;
-	if (ns > p->overdue_max_ns)
-		ns = p->overdue_max_ns;
+	if (ns > max_ns)
+		ns = max_ns;
 	return n->now_ns + (ns << (attempts < 5 ? attempts : 5));
 }
 
@@ -433,6 +434,14 @@ void kr_swarm_done(struct kr_node *n, struct kr_swarm *s)
 	kr_list_add_tail(&n->complete, &s->all);
 	s->done_due = true;
 	kr_tell_swarm(n, s);
-	kr_list_for_each_safe(it, &s->streams) kr_stream_close_if_done(
-		n, KR_CONTAINER_OF(it, struct kr_stream, in_swarm));
+	kr_list_for_each_safe(it, &s->streams)
+	{
+		struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+
+		if (n->pol.leech_only)
+			kr_stream_close(n, st);
+		else
+			kr_stream_close_if_done(n, st);
+	}
 }

@@ -19,9 +19,12 @@ void kr_tell_ranges(struct kr_node *n, struct kr_stream *st,
 {
 	const size_t cap =
 		KR_MSG_SMALL_MAX + (size_t)count * KR_HAVE_RANGE_LEN_MAX;
-	uint8_t *buf = kr_send_begin(n, st->conn, cap);
+	uint8_t *buf;
 	size_t len;
 
+	if (n->pol.leech_only)
+		return; /* nobody shall ask for them */
+	buf = kr_send_begin(n, st->conn, cap);
 	if (buf == NULL)
 		return;
 	kr_must(kr_msg_have_encode(st->id, ranges, count, buf, cap, &len));
@@ -118,7 +121,7 @@ static bool may_hide(const struct kr_node *n, const struct kr_stream *st)
 	const struct kr_policy *p = &n->pol;
 
 	return p->reveal && n->role != KR_PEER_AGENT && !st->all &&
-	       kr_picker_complete(&s->picker) &&
+	       !st->conn->leech && kr_picker_complete(&s->picker) &&
 	       s->piece_count > p->reveal_pieces * p->reveal_neighbours_min;
 }
 
@@ -214,6 +217,11 @@ enum kr_err kr_tell_first(struct kr_node *n, struct kr_stream *st, uint8_t *buf,
 {
 	uint32_t piece;
 
+	if (n->pol.leech_only) {
+		buf[0] = KR_HAVE_NONE;
+		*ret_len = 1;
+		return KR_OK;
+	}
 	if (!may_hide(n, st) || !begin_hiding(n, st))
 		return kr_have_encode(&st->swarm->picker.have, buf, cap,
 				      ret_len);
