@@ -349,6 +349,7 @@ static enum kr_err open_parts(struct kr_index_service *s,
 		.method_count = sizeof(methods) / sizeof(methods[0]),
 		.ctx = s,
 		.request_len_max = REQUEST_LEN_MAX,
+		.connections_max = o->connections_max,
 	};
 	enum kr_err err;
 

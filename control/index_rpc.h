@@ -39,6 +39,7 @@ struct kr_index_service_opts {
 	uint64_t copy_interval_ns;         /* look for due copies; 0: 1 s */
 	uint64_t backoff_min_ns, backoff_max_ns; /* 0: 1 s, 5 min */
 	uint64_t seed;
+	uint32_t connections_max; /* 0: 4096 */
 };
 
 /* BLOCKS while the database is opened.  KR_E_EXISTS: the address is in use;

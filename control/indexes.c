@@ -79,7 +79,7 @@ static void ask_next(struct kr_indexes_ask *a)
 
 	kr_rpc_call(x->list[host_of(a)].rpc, &a->call, a->method,
 		    (struct kr_bytes){ a->params, a->params_len },
-		    x->rpc_timeout_ns, ask_done);
+		    a->timeout_ns, ask_done);
 }
 
 static void begin(struct kr_indexes *x, struct kr_indexes_ask *a,
@@ -89,6 +89,7 @@ static void begin(struct kr_indexes *x, struct kr_indexes_ask *a,
 	memset(&a->call, 0, sizeof(a->call));
 	a->indexes = x;
 	a->method = method;
+	a->timeout_ns = x->rpc_timeout_ns;
 	a->done = done;
 	a->first = x->preferred;
 	a->tried = 0;
@@ -141,13 +142,15 @@ void kr_indexes_ask_cancel(struct kr_indexes_ask *a)
 	kr_rpc_call_cancel(&a->call);
 }
 
-bool kr_indexes_healthy(const struct kr_indexes *x)
+void kr_indexes_ping(struct kr_indexes *x, struct kr_indexes_ask *a,
+		     kr_indexes_ask_fn *done)
 {
-	for (uint32_t i = 0; i < x->count; i++) {
-		if (kr_rpc_client_healthy(x->list[i].rpc))
-			return true;
-	}
-	return false;
+	struct kr_mp_writer w;
+
+	begin(x, a, "index.repos", done, &w);
+	a->timeout_ns = KR_INDEXES_PING_NS;
+	kr_index_msg_repos_encode(&w, "", "", 1);
+	send_ask(a, &w);
 }
 
 static enum kr_err open_host(struct kr_indexes *x, const char *name,

@@ -36,8 +36,6 @@ KR_NODISCARD enum kr_err kr_indexes_open(const struct kr_indexes_opts *opts,
 /* Asks must have ended or been canceled. */
 void kr_indexes_close(struct kr_indexes *x);
 
-bool kr_indexes_healthy(const struct kr_indexes *x);
-
 /*
  * A question; embedded by the caller, lent until done.
  *
@@ -54,6 +52,7 @@ struct kr_indexes_ask { /* private */
 	kr_indexes_ask_fn *done;
 	struct kr_rpc_call call;
 	const char *method;
+	uint64_t timeout_ns;
 	uint32_t first, tried;
 	bool answered;
 	uint8_t params[768];
@@ -70,6 +69,10 @@ void kr_indexes_put(struct kr_indexes *x, struct kr_indexes_ask *a,
 /* Result: control/index_msg.h, names "tags". */
 void kr_indexes_list(struct kr_indexes *x, struct kr_indexes_ask *a,
 		     const char *repo, const char *last, uint32_t limit,
+		     kr_indexes_ask_fn *done);
+/* Does a build-index answer, now? */
+#define KR_INDEXES_PING_NS UINT64_C(800000000)
+void kr_indexes_ping(struct kr_indexes *x, struct kr_indexes_ask *a,
 		     kr_indexes_ask_fn *done);
 void kr_indexes_ask_cancel(struct kr_indexes_ask *a); /* no done */
 

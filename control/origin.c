@@ -58,8 +58,12 @@ static void on_info(void *ctx, struct kr_rpc_request *req,
  *   | blob without metainfo --> hash it, keep the metainfo, look again
  *   | no blob               --> refill from the backend, look again
  *
- * Of a stat the backend is only asked whether it has the blob.
+ * Of a stat the backend is only asked whether it has the blob.  A refill that
+ * takes longer than PATIENCE_NS goes on while the question is answered BUSY:
+ * whoever asks has a deadline, and asks again.
  */
+#define PATIENCE_NS UINT64_C(1000000000)
+
 struct question {
 	struct kr_origin *o;
 	struct kr_rpc_request *req;
@@ -68,6 +72,7 @@ struct question {
 	bool refilled, rehashed;
 	struct kr_job job;
 	struct kr_refill_wait wait;
+	struct kr_timer patience;   /* while it waits for a refill */
 	struct kr_store_blob *blob; /* while it is hashed */
 	struct kr_metainfo made;
 	uint8_t *meta; /* what the job found */
@@ -161,6 +166,7 @@ static void refilled(struct kr_refill_wait *w, enum kr_err err)
 {
 	struct question *q = KR_CONTAINER_OF(w, struct question, wait);
 
+	kr_io_timer_stop(q->o->io, &q->patience);
 	if (q->o->closing)
 		err = KR_E_UNAVAILABLE;
 	if (err != KR_OK) {
@@ -174,6 +180,28 @@ static void refilled(struct kr_refill_wait *w, enum kr_err err)
 	}
 	q->refilled = true;
 	look(q);
+}
+
+static void answer_busy(struct kr_timer *t)
+{
+	struct question *q = KR_CONTAINER_OF(t, struct question, patience);
+
+	kr_refill_unwant(&q->wait);
+	fail_question(q, KR_E_BUSY,
+		      "the blob is on its way from the storage backend");
+}
+
+static void want_refill(struct question *q)
+{
+	struct kr_origin *o = q->o;
+	const enum kr_err err = kr_refill_want(o->refill, &q->wait, q->ref.ns,
+					       &q->ref.digest, refilled);
+
+	if (err != KR_OK)
+		fail_question(q, err, NULL);
+	else
+		kr_io_timer_set(o->io, &q->patience,
+				kr_io_now_ns(o->io) + PATIENCE_NS, answer_busy);
 }
 
 static void keep_run(struct kr_job *j)
@@ -255,10 +283,7 @@ static void look_done(struct kr_job *j)
 		/* The backend may have it: somebody else is to be asked. */
 		fail_question(q, KR_E_UNAVAILABLE, closing_text);
 	} else {
-		err = kr_refill_want(o->refill, &q->wait, q->ref.ns,
-				     &q->ref.digest, refilled);
-		if (err != KR_OK)
-			fail_question(q, err, NULL);
+		want_refill(q);
 	}
 }
 

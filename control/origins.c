@@ -252,8 +252,8 @@ static void ask_done(struct kr_rpc_call *call, enum kr_err err,
 		KR_CONTAINER_OF(call, struct kr_origins_ask, call);
 
 	kr_origins_traffic(a->origins, a->order[a->at], is_answer(err));
-	if (err == KR_OK) {
-		a->done(a, KR_OK, result, "");
+	if (err == KR_OK || err == KR_E_BUSY) {
+		a->done(a, err, result, text);
 		return;
 	}
 	if (err == KR_E_NOTFOUND)
@@ -277,7 +277,8 @@ static void give_up(struct kr_origins_ask *a)
 	char text[KR_RPC_TEXT_MAX], digest[KR_DIGEST_TEXT_MAX];
 
 	kr_digest_print(&a->digest, digest);
-	if (a->answered == a->order_count || (a->is_stat && a->answered > 0)) {
+	if ((a->answered == a->order_count && a->away == 0) ||
+	    (a->is_stat && a->answered > 0)) {
 		(void)snprintf(text, sizeof(text),
 			       "no origin has blob %s (%u asked)", digest,
 			       a->answered);
@@ -287,7 +288,10 @@ static void give_up(struct kr_origins_ask *a)
 	(void)snprintf(text, sizeof(text),
 		       "%u of %u origins answered (%s): check that they run "
 		       "and that origin.hosts.static names their RPC ports",
-		       a->answered, a->order_count, kr_err_text(a->last_err));
+		       a->answered, a->order_count + a->away,
+		       kr_err_text(a->away > 0 && a->last_err == KR_OK
+					   ? KR_E_REFUSED
+					   : a->last_err));
 	a->done(a, KR_E_UNAVAILABLE, nothing, text);
 }
 
@@ -312,6 +316,19 @@ static void ask_next(struct kr_origins_ask *a)
 		give_up(a);
 }
 
+/* Owners that are not asked because they are down may have it. */
+static void count_away(struct kr_origins_ask *a, const struct kr_digest *d)
+{
+	const struct kr_origins *o = a->origins;
+	uint32_t owners[KR_ORIGINS_MAX];
+	const uint32_t count =
+		kr_ring_owners(&o->ring, d, NULL, NULL, owners, KR_ORIGINS_MAX);
+
+	a->away = 0;
+	for (uint32_t i = 0; i < count; i++)
+		a->away += !kr_origins_is_healthy(o, owners[i]);
+}
+
 /* Owners first, then who would stand in; all of them where none is healthy,
  * since asking the dead costs less than refusing without a try. */
 static void make_order(struct kr_origins_ask *a, const struct kr_digest *d)
@@ -321,11 +338,13 @@ static void make_order(struct kr_origins_ask *a, const struct kr_digest *d)
 
 	if (want > KR_ORIGINS_MAX)
 		want = KR_ORIGINS_MAX;
+	count_away(a, d);
 	a->order_count =
 		kr_ring_order(&o->ring, d, is_healthy, o, a->order, want);
-	if (a->order_count == 0)
-		a->order_count =
-			kr_ring_order(&o->ring, d, NULL, NULL, a->order, want);
+	if (a->order_count > 0)
+		return;
+	a->away = 0; /* they are asked all the same */
+	a->order_count = kr_ring_order(&o->ring, d, NULL, NULL, a->order, want);
 }
 
 static void ask(struct kr_origins *o, struct kr_origins_ask *a,

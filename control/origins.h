@@ -74,7 +74,8 @@ uint32_t kr_origins_hints(const struct kr_origins *o, const struct kr_digest *d,
  * who would stand in for them: the first that has an answer gives it.
  *
  * KR_OK             @result is borrowed until return
- * KR_E_NOTFOUND     everybody who was asked says so; of a stat: somebody does
+ * KR_E_NOTFOUND     all owners say so; of a stat: somebody does
+ * KR_E_BUSY         an origin is fetching it from its backend: ask again
  * KR_E_UNAVAILABLE  else; @text says how many answered
  */
 struct kr_origins_ask;
@@ -88,6 +89,7 @@ struct kr_origins_ask { /* embedded by the caller; private */
 	uint32_t order[KR_ORIGINS_MAX];
 	uint32_t order_count, at;
 	uint32_t answered; /* who said "not found" */
+	uint32_t away;     /* owners that are known to be down */
 	enum kr_err last_err;
 	bool is_stat;
 	struct kr_digest digest;

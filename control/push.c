@@ -14,6 +14,7 @@ enum { OWNERS_MAX = 16 };
 struct kr_pusher {
 	struct kr_io *io;
 	struct kr_origins *origins;
+	struct kr_transfer *transfer;
 	struct kr_tracker_msg_peer self;
 	uint32_t write_quorum;
 	uint64_t ingest_timeout_ns;
@@ -30,6 +31,7 @@ struct kr_push {
 	struct kr_list link;
 	struct kr_pusher *p;
 	struct kr_digest digest;
+	struct kr_blob *blob; /* ours, so that it is not deleted; or NULL */
 	struct owner owners[OWNERS_MAX];
 	uint32_t owner_count, ok_count, lost_count, ended_count;
 	enum kr_err first_err; /* of an owner that answered and refused */
@@ -53,6 +55,8 @@ static void free_push(struct kr_push *u)
 {
 	kr_io_timer_stop(u->p->io, &u->look);
 	kr_list_del(&u->link);
+	if (u->blob != NULL)
+		kr_blob_put(u->blob);
 	free(u);
 }
 
@@ -101,8 +105,9 @@ static void note_failure(struct owner *w, enum kr_err err, const char *text)
 		    KR_ERR("why", err), KR_STR("text", text));
 	if (is_lost(err, text))
 		u->lost_count++;
-	else if (u->first_err == KR_OK)
-		u->first_err = err;
+	else if (u->first_err == KR_OK) /* what an owner lacks is no answer to
+					   the client's question */
+		u->first_err = err == KR_E_NOTFOUND ? KR_E_UNAVAILABLE : err;
 }
 
 static void ingest_done(struct kr_rpc_call *call, enum kr_err err,
@@ -236,6 +241,9 @@ enum kr_err kr_push_start(struct kr_pusher *p, const char *ns,
 	u->ctx = ctx;
 	u->done = done;
 	kr_list_add_tail(&p->pushes, &u->link);
+	if (p->transfer == NULL ||
+	    kr_transfer_open_blob(p->transfer, &m->digest, &u->blob) != KR_OK)
+		u->blob = NULL; /* the owners have it from each other */
 	u->owner_count =
 		kr_origins_owners(p->origins, &m->digest, owners, OWNERS_MAX);
 	for (uint32_t i = 0; i < u->owner_count; i++)
@@ -273,6 +281,7 @@ enum kr_err kr_pusher_open(const struct kr_pusher_opts *opts,
 		return KR_E_NOMEM;
 	p->io = opts->io;
 	p->origins = opts->origins;
+	p->transfer = opts->transfer;
 	p->self = opts->self;
 	p->write_quorum = opts->write_quorum;
 	p->ingest_timeout_ns = opts->ingest_timeout_ns;

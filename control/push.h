@@ -23,6 +23,7 @@
 
 #include "control/origins.h"
 #include "control/tracker_msg.h"
+#include "control/transfer.h"
 #include "core/err.h"
 #include "core/io.h"
 #include "peerwire/metainfo.h"
@@ -33,6 +34,8 @@ struct kr_push; /* one blob on its way; gone when done was called */
 struct kr_pusher_opts {
 	struct kr_io *io;
 	struct kr_origins *origins;
+	struct kr_transfer *transfer; /* whose blobs are pinned while they are
+					 pushed; NULL: none */
 	struct kr_tracker_msg_peer self; /* where owners find the pieces */
 	uint32_t write_quorum;
 	uint64_t ingest_timeout_ns;
@@ -47,8 +50,8 @@ void kr_pusher_close(struct kr_pusher *p);
 typedef void kr_push_done_fn(void *ctx, enum kr_err err, const char *text);
 
 /*
- * Push blob @m (borrowed), asked for in repository @ns.  done comes exactly
- * once, not from inside:
+ * Push blob @m (borrowed), asked for in repository @ns: one that is here, or one
+ * that some owner has.  done comes exactly once, not from inside:
  *
  * KR_OK             it is durable on a write quorum
  * KR_E_UNAVAILABLE  no quorum: origins are down or do not answer

@@ -241,6 +241,48 @@ void kr_queue_take(struct kr_queue *q, struct kr_queue_req *r, const char *kind,
 	kr_db_submit(q->db, &r->db, run_take, on_done);
 }
 
+/* ---- count ---- */
+
+/* Keys that begin with @key lie below what comes behind all of them. */
+static enum kr_err run_count(struct kr_db_req *db, struct sqlite3 *sql)
+{
+	struct kr_queue_req *r = req_of(db);
+	char above[KR_QUEUE_KEY_MAX];
+	const size_t len = strlen(r->item.key);
+	sqlite3_stmt *st;
+	enum kr_err err = prepare(sql,
+				  "SELECT count(*) FROM queue"
+				  " WHERE kind = ?1 AND key >= ?2 AND key < ?3",
+				  &st);
+
+	if (err != KR_OK)
+		return err;
+	memcpy(above, r->item.key, len + 1);
+	above[len - 1]++;
+	(void)sqlite3_bind_text(st, 1, r->kind, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(st, 2, r->item.key, -1, SQLITE_STATIC);
+	(void)sqlite3_bind_text(st, 3, above, -1, SQLITE_STATIC);
+	const int rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		r->depth = (uint64_t)sqlite3_column_int64(st, 0);
+	(void)sqlite3_finalize(st);
+	return kr_db_err(rc);
+}
+
+void kr_queue_count(struct kr_queue *q, struct kr_queue_req *r,
+		    const char *kind, const char *prefix,
+		    kr_queue_done_fn *done)
+{
+	const bool fits = copy_text(r->kind, sizeof(r->kind), kind) &&
+			  copy_text(r->item.key, sizeof(r->item.key), prefix);
+
+	kr_assert(fits && prefix[0] != '\0');
+	r->q = q;
+	r->done = done;
+	r->depth = 0;
+	kr_db_submit(q->db, &r->db, run_count, on_done);
+}
+
 /* ---- done, fail ---- */
 
 static enum kr_err run_done(struct kr_db_req *db, struct sqlite3 *sql)

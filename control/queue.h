@@ -70,7 +70,7 @@ struct kr_queue_req {
 	uint32_t item_count;         /* take: how many were filled */
 	uint64_t next_due_ns; /* take: when to ask again; UINT64_MAX: never,
 				 unless something is added */
-	uint64_t depth;       /* take: items of the kind, due or not */
+	uint64_t depth;       /* take, count: items, due or not */
 };
 
 /* BLOCKS: at start only.  Errors: kr_db_schema's. */
@@ -97,6 +97,12 @@ void kr_queue_add(struct kr_queue *q, struct kr_queue_req *r, const char *kind,
 void kr_queue_take(struct kr_queue *q, struct kr_queue_req *r, const char *kind,
 		   uint64_t now_ns, struct kr_queue_item *items, uint32_t max,
 		   kr_queue_done_fn *done);
+
+/* How many items of @kind have a key that begins with @prefix (ASCII, not
+ * empty)?  The answer is r->depth. */
+void kr_queue_count(struct kr_queue *q, struct kr_queue_req *r,
+		    const char *kind, const char *prefix,
+		    kr_queue_done_fn *done);
 
 /* @item was done: forget it, unless it was added again meanwhile (then it
  * becomes due). */

@@ -21,6 +21,7 @@ struct fetch {
 	char ns[KR_NAMESPACE_MAX + 1];
 	struct kr_list waits;
 	enum kr_err err;
+	bool running;
 };
 
 struct kr_refill {
@@ -29,7 +30,7 @@ struct kr_refill {
 	const struct kr_backends *backends;
 	struct kr_list fetches;
 	struct kr_digest_map by_digest; /* -> struct fetch */
-	struct fetch *running;
+	uint32_t running;
 	bool closing;
 };
 
@@ -166,7 +167,7 @@ static void fetch_done(struct kr_job *j)
 	struct fetch *f = KR_CONTAINER_OF(j, struct fetch, job);
 	struct kr_refill *r = f->all;
 
-	r->running = NULL;
+	r->running--;
 	if (f->err == KR_E_DIGEST)
 		kr_log_error("refill",
 			     "the backend's object is not what its "
@@ -183,10 +184,17 @@ static void fetch_done(struct kr_job *j)
 
 static void run_next(struct kr_refill *r)
 {
-	if (r->running != NULL || r->closing || kr_list_empty(&r->fetches))
-		return;
-	r->running = KR_CONTAINER_OF(r->fetches.next, struct fetch, link);
-	kr_io_work(r->io, &r->running->job, fetch_run, fetch_done);
+	kr_list_for_each (at, &r->fetches) {
+		struct fetch *f = KR_CONTAINER_OF(at, struct fetch, link);
+
+		if (r->running == KR_REFILL_MAX || r->closing)
+			return;
+		if (f->running)
+			continue;
+		f->running = true;
+		r->running++;
+		kr_io_work(r->io, &f->job, fetch_run, fetch_done);
+	}
 }
 
 enum kr_err kr_refill_want(struct kr_refill *r, struct kr_refill_wait *w,
@@ -235,10 +243,15 @@ enum kr_err kr_refill_open(struct kr_io *io, struct kr_store *store,
 	return KR_OK;
 }
 
+void kr_refill_unwant(struct kr_refill_wait *w)
+{
+	kr_list_del(&w->link);
+}
+
 void kr_refill_close(struct kr_refill *r)
 {
 	r->closing = true;
-	while (r->running != NULL)
+	while (r->running > 0)
 		kr_io_turn(r->io);
 	while (!kr_list_empty(&r->fetches))
 		answer(KR_CONTAINER_OF(r->fetches.next, struct fetch, link),

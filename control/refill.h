@@ -4,7 +4,7 @@
  *
  * Equal questions at the same time are one fetch.  The bytes are verified
  * against the digest before anything of the blob becomes visible; its metainfo
- * is made in the same pass.  One fetch at a time runs, the others wait.
+ * is made in the same pass.  KR_REFILL_MAX fetches run at a time, the others wait.
  *
  * Threads: reactor; the blocking parts run on the work pool.
  */
@@ -21,6 +21,9 @@
 #include "core/store.h"
 
 struct kr_refill;
+
+/* Each holds a thread of the work pool: see kr_runtime_open. */
+enum { KR_REFILL_MAX = 2 };
 
 KR_NODISCARD enum kr_err kr_refill_open(struct kr_io *io,
 					struct kr_store *store,
@@ -48,5 +51,8 @@ KR_NODISCARD enum kr_err kr_refill_want(struct kr_refill *r,
 					const char *ns,
 					const struct kr_digest *d,
 					kr_refill_fn *done);
+
+/* done will not come; the fetch goes on. */
+void kr_refill_unwant(struct kr_refill_wait *w);
 
 #endif

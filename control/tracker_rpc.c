@@ -17,6 +17,7 @@ enum {
 	CACHE_DEFAULT = 64 * 1024 * 1024,
 	REQUEST_LEN_MAX = 2 * 1024 * 1024, /* the longest announce */
 	EXPIRE_AT_ONCE = 10000,
+	CONNECTIONS_DEFAULT = 20000,
 };
 
 /* ---- tracker.announce ---- */
@@ -338,7 +339,9 @@ static enum kr_err open_parts(struct kr_tracker_service *s,
 		.methods = methods,
 		.method_count = sizeof(methods) / sizeof(methods[0]),
 		.ctx = s,
-		.connections_max = 20000,
+		.connections_max = opts->connections_max != 0
+					   ? opts->connections_max
+					   : CONNECTIONS_DEFAULT,
 		.request_len_max = REQUEST_LEN_MAX,
 	};
 	enum kr_err err = kr_tracker_open(&t, &s->tracker);

@@ -43,6 +43,7 @@ struct kr_tracker_service_opts {
 	uint64_t upstream_timeout_ns; /* one question to one origin; 0: 2 s */
 	size_t cache_bytes;           /* of metainfos; 0: 64 MiB */
 	uint32_t blobs_max, peers_max, members_max; /* see tracker.h */
+	uint32_t connections_max;                   /* 0: 20000 */
 };
 
 /* KR_E_EXISTS: the address is in use; KR_E_INVALID, KR_E_LIMIT: the list of

@@ -369,6 +369,16 @@ void kr_trackers_completed(struct kr_trackers *t, struct kr_blob *b)
 	kr_digest_map_del(&t->gone, kr_blob_digest(b));
 }
 
+void kr_trackers_used(struct kr_trackers *t, struct kr_blob *b)
+{
+	struct seed *s = kr_digest_map_get(&t->seed_of, kr_blob_digest(b));
+
+	if (s == NULL)
+		kr_trackers_completed(t, b);
+	else
+		s->until_ns = kr_io_now_ns(t->io) + t->seed_ttl_ns;
+}
+
 /* ---- reports ------------------------------------------------------------*/
 
 struct report {
@@ -418,13 +428,15 @@ static void ask_done(struct kr_rpc_call *call, enum kr_err err,
 	const struct kr_bytes nothing = { NULL, 0 };
 	struct kr_bytes metainfo;
 
-	if (err == KR_OK)
+	if (err == KR_OK && a->params_len == 0) /* a ping */
+		metainfo = nothing;
+	else if (err == KR_OK)
 		err = kr_origin_msg_metainfo_decode(result, &metainfo);
 	if (err == KR_OK) {
 		a->done(a, KR_OK, metainfo, "");
 		return;
 	}
-	if (err == KR_E_NOTFOUND) { /* the origins have said so */
+	if (err == KR_E_NOTFOUND || err == KR_E_BUSY) { /* the origins' word */
 		a->done(a, err, nothing, text);
 		return;
 	}
@@ -444,9 +456,9 @@ static void ask_next(struct kr_trackers_ask *a)
 {
 	struct kr_trackers *t = a->trackers;
 
-	kr_rpc_call(t->list[a->order[a->at]].rpc, &a->call, "tracker.metainfo",
+	kr_rpc_call(t->list[a->order[a->at]].rpc, &a->call, a->method,
 		    (struct kr_bytes){ a->params, a->params_len },
-		    t->rpc_timeout_ns, ask_done);
+		    a->timeout_ns, ask_done);
 }
 
 /* The trackers of @d, those that answer first. */
@@ -468,6 +480,18 @@ static void make_order(struct kr_trackers_ask *a, const struct kr_digest *d)
 	}
 }
 
+static void begin_ask(struct kr_trackers *t, struct kr_trackers_ask *a,
+		      const char *method, uint64_t timeout_ns,
+		      kr_trackers_ask_fn *done)
+{
+	memset(&a->call, 0, sizeof(a->call));
+	a->trackers = t;
+	a->method = method;
+	a->timeout_ns = timeout_ns;
+	a->done = done;
+	a->at = 0;
+}
+
 void kr_trackers_metainfo(struct kr_trackers *t, struct kr_trackers_ask *a,
 			  const char *ns, const struct kr_digest *d,
 			  kr_trackers_ask_fn *done)
@@ -475,14 +499,11 @@ void kr_trackers_metainfo(struct kr_trackers *t, struct kr_trackers_ask *a,
 	struct kr_mp_writer w;
 	enum kr_err err;
 
-	memset(&a->call, 0, sizeof(a->call));
-	a->trackers = t;
-	a->done = done;
-	a->at = 0;
+	begin_ask(t, a, "tracker.metainfo", t->rpc_timeout_ns, done);
 	kr_mp_w_init(&w, a->params, sizeof(a->params));
 	kr_origin_msg_ref_encode(&w, ns, d);
 	err = kr_mp_w_done(&w, &a->params_len);
-	kr_assert(err == KR_OK);
+	kr_assert(err == KR_OK); /* params holds KR_ORIGIN_MSG_REF_MAX */
 	make_order(a, d);
 	ask_next(a);
 }
@@ -492,13 +513,15 @@ void kr_trackers_ask_cancel(struct kr_trackers_ask *a)
 	kr_rpc_call_cancel(&a->call);
 }
 
-bool kr_trackers_healthy(const struct kr_trackers *t)
+void kr_trackers_ping(struct kr_trackers *t, struct kr_trackers_ask *a,
+		      kr_trackers_ask_fn *done)
 {
-	for (uint32_t i = 0; i < t->count; i++) {
-		if (kr_rpc_client_healthy(t->list[i].rpc))
-			return true;
-	}
-	return false;
+	const struct kr_digest any = { .alg = KR_SHA256 };
+
+	begin_ask(t, a, "tracker.status", KR_TRACKERS_PING_NS, done);
+	a->params_len = 0;
+	make_order(a, &any);
+	ask_next(a);
 }
 
 /* ---- life ---------------------------------------------------------------*/

@@ -60,18 +60,20 @@ void kr_trackers_need_peers(struct kr_trackers *t, struct kr_blob *b);
 /* Blob @b became complete: tell soon, keep it for seed_ttl_ns. */
 void kr_trackers_completed(struct kr_trackers *t, struct kr_blob *b);
 
+/* Blob @b, complete, is of use to somebody here: it is announced and kept
+ * longer, and told soon if it was not announced before. */
+void kr_trackers_used(struct kr_trackers *t, struct kr_blob *b);
+
 /* Peer @id sent bytes of @d that were not those. */
 void kr_trackers_report(struct kr_trackers *t, const struct kr_digest *d,
 			const struct kr_peer_id *id);
-
-/* Does any tracker answer? */
-bool kr_trackers_healthy(const struct kr_trackers *t);
 
 /*
  * Ask for the metainfo of a blob: one tracker, then the next.
  *
  * KR_OK             @metainfo is the encoding, borrowed until return
  * KR_E_NOTFOUND     no origin has the blob
+ * KR_E_BUSY         an origin is fetching it from its backend: ask again
  * KR_E_UNAVAILABLE  it could not be found out; @text says why
  */
 struct kr_trackers_ask;
@@ -79,6 +81,8 @@ typedef void kr_trackers_ask_fn(struct kr_trackers_ask *a, enum kr_err err,
 				struct kr_bytes metainfo, const char *text);
 struct kr_trackers_ask { /* embedded by the caller; private */
 	struct kr_trackers *trackers;
+	const char *method;
+	uint64_t timeout_ns;
 	kr_trackers_ask_fn *done;
 	struct kr_rpc_call call;
 	uint32_t order[KR_TRACKERS_MAX];
@@ -89,6 +93,10 @@ struct kr_trackers_ask { /* embedded by the caller; private */
 void kr_trackers_metainfo(struct kr_trackers *t, struct kr_trackers_ask *a,
 			  const char *ns, const struct kr_digest *d,
 			  kr_trackers_ask_fn *done);
+/* Does a tracker answer, now?  KR_OK (no metainfo), KR_E_UNAVAILABLE. */
+#define KR_TRACKERS_PING_NS UINT64_C(800000000)
+void kr_trackers_ping(struct kr_trackers *t, struct kr_trackers_ask *a,
+		      kr_trackers_ask_fn *done);
 void kr_trackers_ask_cancel(struct kr_trackers_ask *a); /* no done */
 
 #endif

@@ -1,5 +1,6 @@
 #include "control/writeback.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,9 @@
 #define SETTLE_NS   UINT64_C(5000000000) /* between two tries to settle */
 
 /* UNSETTLED: what became of the item could not be written to the queue. */
+/* An item's key: "digest namespace". */
+enum { KEY_MAX = KR_DIGEST_TEXT_MAX + KR_NAMESPACE_MAX + 1 };
+
 enum state { IDLE, TAKING, STORING, SETTLING, UNSETTLED };
 
 struct kr_writeback {
@@ -28,7 +32,8 @@ struct kr_writeback {
 	bool closing, added;     /* added: something came while we were busy */
 	struct kr_digest digest; /* of the item at work */
 	enum kr_err result;
-	bool gone; /* from our store; a backend may say "not found", too */
+	bool stays; /* no backend for its namespace: it lives here */
+	bool gone;  /* from our store; a backend may say "not found", too */
 	struct kr_metric *stored, *failed, *pending;
 };
 
@@ -96,30 +101,69 @@ static void settle(struct kr_writeback *w)
 			      settled);
 }
 
-/* On the pool: the blob to the backend; where that worked, unpin it. */
+/* On the pool: the blob to the backend, unless it is there already (each
+ * push of an image names its old layers too). */
 static void store_run(struct kr_job *j)
 {
 	struct kr_writeback *w = KR_CONTAINER_OF(j, struct kr_writeback, job);
 	char hex[KR_DIGEST_TEXT_MAX], ns[KR_NAMESPACE_MAX + 1];
 	struct kr_store_blob *blob;
+	uint64_t size_bytes;
 
 	memcpy(ns, w->item.payload, w->item.payload_len);
 	ns[w->item.payload_len] = '\0';
 	struct kr_backend *backend = kr_backends_find(w->backends, ns);
 	w->gone = false;
 	w->result = KR_OK;
-	if (backend == NULL) /* the configuration changed: it stays pinned */
+	w->stays = backend == NULL; /* the configuration changed */
+	if (w->stays)
 		return;
 	w->result = kr_store_blob_open(w->store, &w->digest, &blob);
 	w->gone = w->result == KR_E_NOTFOUND;
 	if (w->result != KR_OK)
 		return;
-	w->result = kr_backend_put(
-		backend, kr_digest_print_hex(&w->digest, hex),
-		kr_store_blob_fd(blob), kr_store_blob_size(blob));
+	kr_digest_print_hex(&w->digest, hex);
+	if (kr_backend_stat(backend, hex, &size_bytes) != KR_OK ||
+	    size_bytes != kr_store_blob_size(blob))
+		w->result = kr_backend_put(backend, hex, kr_store_blob_fd(blob),
+					   kr_store_blob_size(blob));
 	kr_store_blob_close(blob);
-	if (w->result == KR_OK)
-		w->result = kr_store_keep(w->store, &w->digest, false);
+}
+
+/* On the pool: no backend waits for the blob any more. */
+static void unpin_run(struct kr_job *j)
+{
+	struct kr_writeback *w = KR_CONTAINER_OF(j, struct kr_writeback, job);
+
+	w->result = kr_store_keep(w->store, &w->digest, false);
+}
+
+static void unpin_done(struct kr_job *j)
+{
+	settle(KR_CONTAINER_OF(j, struct kr_writeback, job));
+}
+
+/* Other items of the same digest go to other namespaces' backends: the last
+ * one unpins. */
+static void counted(struct kr_queue_req *r, enum kr_err err)
+{
+	struct kr_writeback *w = KR_CONTAINER_OF(r, struct kr_writeback, req);
+
+	if (err == KR_OK && r->depth <= 1 && !w->stays)
+		kr_io_work(w->io, &w->job, unpin_run, unpin_done);
+	else
+		settle(w);
+}
+
+/* How many namespaces' backends still lack the blob, this one included? */
+static void count_items(struct kr_writeback *w)
+{
+	char digest[KR_DIGEST_TEXT_MAX], prefix[KEY_MAX];
+
+	w->state = SETTLING;
+	(void)snprintf(prefix, sizeof(prefix), "%s ",
+		       kr_digest_print(&w->digest, digest));
+	kr_queue_count(w->queue, &w->req, KIND, prefix, counted);
 }
 
 static void store_done(struct kr_job *j)
@@ -142,7 +186,10 @@ static void store_done(struct kr_job *j)
 			    KR_U64("attempts", w->item.attempts + 1),
 			    KR_STR("do", "check the storage behind backends: "
 					 "is it there, writable, not full?"));
-	settle(w);
+	if (w->result == KR_OK)
+		count_items(w);
+	else
+		settle(w);
 }
 
 static void taken(struct kr_queue_req *r, enum kr_err err)
@@ -160,8 +207,8 @@ static void taken(struct kr_queue_req *r, enum kr_err err)
 		idle_until(w, r->next_due_ns);
 		return;
 	}
-	if (kr_digest_parse(w->item.key, strlen(w->item.key), &w->digest) !=
-		    KR_OK ||
+	if (kr_digest_parse(w->item.key, strcspn(w->item.key, " "),
+			    &w->digest) != KR_OK ||
 	    w->item.payload_len > KR_NAMESPACE_MAX) {
 		w->gone = true; /* not ours: no way to do it */
 		settle(w);
@@ -209,14 +256,15 @@ static void pin_done(struct kr_job *j)
 {
 	struct kr_writeback_add *a =
 		KR_CONTAINER_OF(j, struct kr_writeback_add, job);
-	char key[KR_DIGEST_TEXT_MAX];
+	char digest[KR_DIGEST_TEXT_MAX], key[KEY_MAX];
 
 	if (a->err != KR_OK || !a->has_backend) {
 		a->done(a, a->err);
 		return;
 	}
-	kr_queue_add(a->wb->queue, &a->req, KIND,
-		     kr_digest_print(&a->digest, key),
+	(void)snprintf(key, sizeof(key), "%s %s",
+		       kr_digest_print(&a->digest, digest), a->ns);
+	kr_queue_add(a->wb->queue, &a->req, KIND, key,
 		     (struct kr_bytes){ (const uint8_t *)a->ns, strlen(a->ns) },
 		     kr_clock_wall_ns(), queued);
 }

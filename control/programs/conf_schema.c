@@ -80,7 +80,7 @@ static const struct {
 { PROXY | TRACKER, KR_CONFIG_U64(C, replicas, "origin.replicas", "3", 1, 16,
 	"origins that keep a blob; the same in the whole cluster") },
 { PROXY, KR_CONFIG_U64(C, write_quorum, "origin.write_quorum", "2", 1, 16,
-	"origins that must have a push on disk before it is acknowledged") },
+	"origins that must have a push on disk; fewer if fewer are healthy") },
 { PEERS | INDEX, KR_CONFIG_STRING(C, store_dir, "store.dir", NULL,
 	"directory of everything this process keeps") },
 { PEERS, KR_CONFIG_BYTES(C, store_quota_bytes, "store.quota", "0", 0,

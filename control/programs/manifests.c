@@ -5,6 +5,7 @@
 
 #include "control/blob_hash.h"
 #include "control/index_msg.h"
+#include "control/origin_msg.h"
 #include "core/list.h"
 #include "peerwire/metainfo.h"
 
@@ -12,13 +13,13 @@ struct work {
 	struct kr_desk_job job;
 	struct kr_manifests *all;
 	struct kr_reg_call *call;
-	struct kr_origins_ask stat;
+	struct kr_origins_ask ask;
 	struct kr_indexes_ask tag;
 	struct kr_job store_job;
 	struct kr_push *push; /* while it waits for one */
 	struct kr_metainfo meta;
 	bool has_meta;
-	size_t ref; /* being asked for */
+	size_t ref; /* being pushed */
 	enum kr_err err;
 	bool canceled;
 };
@@ -106,32 +107,66 @@ static void kept(struct kr_job *j)
 		end(w, err, NULL);
 }
 
-static void check_refs(struct work *w);
+static void next_ref(struct work *w);
 
-static void ref_found(struct kr_origins_ask *a, enum kr_err err,
-		      struct kr_bytes result, const char *text)
+static void ref_pushed(void *ctx, enum kr_err err, const char *text)
 {
-	struct work *w = KR_CONTAINER_OF(a, struct work, stat);
+	struct work *w = ctx;
 
-	(void)result;
-	if (w->canceled) {
-		end(w, KR_E_CANCELED, NULL);
-		return;
-	}
+	w->push = NULL;
 	if (err != KR_OK) {
-		w->call->missing_ref = w->ref;
 		end(w, err, text);
 		return;
 	}
 	w->ref++;
-	check_refs(w);
+	next_ref(w);
 }
 
-static void check_refs(struct work *w)
+static enum kr_err push_ref(struct work *w, struct kr_bytes metainfo)
+{
+	struct kr_metainfo m;
+	enum kr_err err = kr_metainfo_decode(kr_alloc_heap(), metainfo.ptr,
+					     metainfo.len, &m);
+
+	if (err != KR_OK)
+		return err;
+	err = kr_push_start(w->all->pusher, w->call->repo, &m, w, ref_pushed,
+			    &w->push);
+	kr_metainfo_fini(kr_alloc_heap(), &m);
+	return err;
+}
+
+static void ref_found(struct kr_origins_ask *a, enum kr_err err,
+		      struct kr_bytes result, const char *text)
+{
+	struct work *w = KR_CONTAINER_OF(a, struct work, ask);
+	struct kr_bytes metainfo;
+
+	if (w->canceled) {
+		end(w, KR_E_CANCELED, NULL);
+		return;
+	}
+	if (err != KR_OK)
+		w->call->missing_ref = w->ref;
+	if (err == KR_OK)
+		err = kr_origin_msg_metainfo_decode(result, &metainfo);
+	if (err == KR_OK)
+		err = push_ref(w, metainfo);
+	if (err != KR_OK)
+		end(w, err, text);
+}
+
+/*
+ * A layer that the client skipped, because somebody said that it is there, or
+ * mounted from another repository, may be on fewer origins than a write
+ * quorum, and unknown to the backend of this repository.  So each reference is
+ * pushed like an upload; owners that have it answer at once.
+ */
+static void next_ref(struct work *w)
 {
 	if (w->ref < w->call->ref_count) {
-		kr_origins_stat(w->all->origins, &w->stat, w->call->repo,
-				&w->call->refs[w->ref].digest, ref_found);
+		kr_origins_metainfo(w->all->origins, &w->ask, w->call->repo,
+				    &w->call->refs[w->ref].digest, ref_found);
 		return;
 	}
 	kr_io_work(w->all->io, &w->store_job, keep_run, kept);
@@ -172,7 +207,7 @@ static void on_put(void *ctx, struct kr_reg_call *call)
 	struct work *w = begin(ctx, call);
 
 	if (w != NULL)
-		check_refs(w);
+		next_ref(w);
 }
 
 /* ---- TAGS_LIST ----------------------------------------------------------*/

@@ -1,8 +1,9 @@
 /*
  * control/programs/manifests.h - MANIFEST_PUT and TAGS_LIST of a proxy.
  *
- *	every reference is at the origins -> the manifest is a blob like any
- *	    other: store, push -> then the tag, at a build-index
+ *	every reference is pushed to its owners, where it is not yet -> the
+ *	    manifest is a blob like any other: store, push -> then the tag, at
+ *	    a build-index
  *
  * So a tag never names what cannot be pulled.
  *

@@ -26,7 +26,7 @@ struct work {
 	struct kr_desk_job job;
 	struct kr_pull *p;
 	struct kr_reg_call *call;
-	enum { AT_REST, LOCATING, WAITING, READING, SENDING } phase;
+	enum { AT_REST, LOCATING, PAUSING, WAITING, READING, SENDING } phase;
 	bool canceled;
 	union {
 		struct kr_trackers_ask trackers;
@@ -39,6 +39,7 @@ struct work {
 	struct kr_op read;
 	struct kr_timer stall;
 	uint64_t seen_bytes;
+	uint64_t give_up_ns; /* 0: nobody asked for patience yet */
 	uint8_t *buf;
 };
 
@@ -109,6 +110,27 @@ static void locate(struct work *w)
 				    &call->digest, located_by_origin);
 }
 
+static void ask_again(struct kr_timer *t)
+{
+	locate(KR_CONTAINER_OF(t, struct work, stall));
+}
+
+/* The blob is on its way from a storage backend to an origin. */
+static void pause_asking(struct work *w, const char *text)
+{
+	const uint64_t now = kr_io_now_ns(w->p->io);
+
+	if (w->give_up_ns == 0)
+		w->give_up_ns = now + KR_PULL_REFILL_NS;
+	if (now >= w->give_up_ns) {
+		end(w, KR_E_UNAVAILABLE, text);
+		return;
+	}
+	w->phase = PAUSING;
+	kr_io_timer_set(w->p->io, &w->stall, now + KR_PULL_ASK_AGAIN_NS,
+			ask_again);
+}
+
 static void have_blob(struct work *w, struct kr_blob *b, uint64_t size);
 
 /* The metainfo is here: begin (or join) the download, or just tell the size. */
@@ -120,6 +142,10 @@ static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
 	struct kr_blob *b = NULL;
 
 	w->phase = AT_REST;
+	if (err == KR_E_BUSY) {
+		pause_asking(w, text);
+		return;
+	}
 	if (err == KR_OK)
 		err = kr_metainfo_decode(kr_alloc_heap(), metainfo.ptr,
 					 metainfo.len, &m);
@@ -156,9 +182,12 @@ static void find_blob(struct work *w)
 	const enum kr_err err =
 		kr_transfer_open_blob(w->p->transfer, &w->call->digest, &b);
 
-	if (err == KR_OK)
+	if (err == KR_OK) {
+		if (w->p->trackers != NULL && kr_blob_complete(b) &&
+		    kr_blob_size_bytes(b) > 0)
+			kr_trackers_used(w->p->trackers, b);
 		have_blob(w, b, kr_blob_size_bytes(b));
-	else if (err == KR_E_NOTFOUND)
+	} else if (err == KR_E_NOTFOUND)
 		locate(w);
 	else
 		end(w, err, NULL);
@@ -502,6 +531,9 @@ static void cancel_work(struct kr_desk_job *job)
 			kr_trackers_ask_cancel(&w->ask.trackers);
 		else
 			kr_origins_ask_cancel(&w->ask.origins);
+		end(w, KR_E_CANCELED, NULL);
+		break;
+	case PAUSING:
 		end(w, KR_E_CANCELED, NULL);
 		break;
 	case WAITING:

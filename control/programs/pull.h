@@ -25,6 +25,11 @@
 /* A blob that neither comes in nor goes out for this long is given up. */
 #define KR_PULL_STALL_NS UINT64_C(120000000000)
 
+/* An origin that fetches a blob from its storage backend is asked again this
+ * often, for this long. */
+#define KR_PULL_ASK_AGAIN_NS UINT64_C(500000000)
+#define KR_PULL_REFILL_NS    UINT64_C(900000000000)
+
 struct kr_pull {
 	struct kr_io *io;
 	struct kr_transfer *transfer;

@@ -4,6 +4,7 @@
 #include "control/programs/desk.h"
 #include "control/programs/hosts.h"
 #include "control/programs/pull.h"
+#include "control/programs/ready.h"
 #include "control/programs/runtime.h"
 #include "core/log.h"
 
@@ -15,6 +16,7 @@ struct role {
 	struct kr_indexes *indexes;
 	struct kr_desk desk;
 	struct kr_pull pull;
+	struct kr_ready ready;
 	struct kr_http *http;
 	bool desk_open;
 };
@@ -49,17 +51,38 @@ static void changed(void *ctx, struct kr_blob *b, bool complete)
 		kr_trackers_completed(r->trackers, b);
 }
 
-static void on_ready(void *ctx, struct kr_reg_call *call)
-{
-	struct role *r = ctx;
+/* What an earlier run left is announced again: else a restart of all agents
+ * puts everything on the origins. */
+struct stored {
+	struct role *r;
+	uint32_t count, max;
+};
 
-	if (!kr_trackers_healthy(r->trackers))
-		kr_desk_refuse(call, KR_E_UNAVAILABLE, "no tracker answers");
-	else if (!kr_indexes_healthy(r->indexes))
-		kr_desk_refuse(call, KR_E_UNAVAILABLE,
-			       "no build-index answers");
-	else
-		kr_desk_refuse(call, KR_OK, NULL);
+static void announce_stored(void *ctx, const struct kr_digest *d,
+			    uint64_t size_bytes)
+{
+	struct stored *s = ctx;
+	struct kr_blob *b;
+
+	if (s->count == s->max || size_bytes == 0 ||
+	    kr_transfer_open_blob(s->r->transfer, d, &b) != KR_OK)
+		return;
+	s->count++;
+	kr_trackers_completed(s->r->trackers, b);
+	kr_blob_put(b);
+}
+
+static void announce_all_stored(struct role *r)
+{
+	struct stored s = {
+		.r = r,
+		.max = (uint32_t)(r->rt.conf.policy.blobs_max / 2),
+	};
+
+	kr_store_for_each(r->store, announce_stored, &s);
+	if (s.count > 0)
+		kr_log_info("agent", "blobs of an earlier run are announced",
+			    KR_U64("blobs", s.count));
 }
 
 static enum kr_err open_swarm(struct role *r)
@@ -76,10 +99,12 @@ static enum kr_err open_swarm(struct role *r)
 
 	if (err == KR_OK)
 		err = kr_runtime_swarm(&r->rt, &opts, &r->store, &r->transfer);
-	if (err == KR_OK)
-		kr_trackers_attach(r->trackers, r->transfer, &opts.id,
-				   kr_transfer_addr(r->transfer).port);
-	return err;
+	if (err != KR_OK)
+		return err;
+	kr_trackers_attach(r->trackers, r->transfer, &opts.id,
+			   kr_transfer_addr(r->transfer).port);
+	announce_all_stored(r);
+	return KR_OK;
 }
 
 static enum kr_err open_registry(struct role *r)
@@ -105,7 +130,9 @@ static enum kr_err open_registry(struct role *r)
 		.manifest_bytes_max = c->manifest_bytes_max,
 	};
 	kr_pull_attach(&r->pull, &r->desk);
-	kr_desk_handle(&r->desk, KR_REG_READY, on_ready, r);
+	r->ready = (struct kr_ready){ .indexes = r->indexes,
+				      .trackers = r->trackers };
+	kr_ready_attach(&r->ready, &r->desk);
 	err = kr_runtime_addr(c->registry_ip, c->registry_port, &opts.listen);
 	if (err == KR_OK)
 		err = kr_http_start(&opts, &r->http);

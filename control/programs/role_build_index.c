@@ -45,6 +45,7 @@ static enum kr_err serve(struct kr_runtime *rt)
 		peers[i] = (struct kr_index_peer){ c->build_indexes.list[i],
 						   addrs[i] };
 	opts.peer_count = (uint32_t)count;
+	opts.connections_max = (uint32_t)c->rpc_connections;
 	if (err == KR_OK)
 		err = kr_runtime_addr(c->bind_ip, c->rpc_port, &opts.listen);
 	if (err == KR_OK)

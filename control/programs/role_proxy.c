@@ -5,6 +5,7 @@
 #include "control/programs/hosts.h"
 #include "control/programs/manifests.h"
 #include "control/programs/pull.h"
+#include "control/programs/ready.h"
 #include "control/programs/runtime.h"
 #include "control/programs/uploads.h"
 #include "core/log.h"
@@ -21,6 +22,7 @@ struct role {
 	struct kr_uploads *uploads;
 	struct kr_desk desk;
 	struct kr_pull pull;
+	struct kr_ready ready;
 	struct kr_manifests manifests;
 	struct kr_http *http;
 	bool desk_open;
@@ -53,24 +55,12 @@ static void bad_peer(void *ctx, struct kr_blob *b, const struct kr_peer_id *id,
 		     KR_STR("do", "check the disk of that origin"));
 }
 
-static void on_ready(void *ctx, struct kr_reg_call *call)
-{
-	struct role *r = ctx;
-
-	if (kr_origins_healthy_count(r->origins) == 0)
-		kr_desk_refuse(call, KR_E_UNAVAILABLE, "no origin answers");
-	else if (!kr_indexes_healthy(r->indexes))
-		kr_desk_refuse(call, KR_E_UNAVAILABLE,
-			       "no build-index answers");
-	else
-		kr_desk_refuse(call, KR_OK, NULL);
-}
-
 static enum kr_err open_push(struct role *r, const struct kr_peer_id *id)
 {
 	struct kr_pusher_opts pusher = {
 		.io = r->rt.io,
 		.origins = r->origins,
+		.transfer = r->transfer,
 		.write_quorum = (uint32_t)r->rt.conf.write_quorum,
 		.ingest_timeout_ns = r->rt.conf.ingest_timeout_ns,
 	};
@@ -129,7 +119,9 @@ static void attach(struct role *r)
 	kr_pull_attach(&r->pull, &r->desk);
 	kr_uploads_attach(r->uploads, &r->desk);
 	kr_manifests_attach(&r->manifests, &r->desk);
-	kr_desk_handle(&r->desk, KR_REG_READY, on_ready, r);
+	r->ready = (struct kr_ready){ .indexes = r->indexes,
+				      .origins = r->origins };
+	kr_ready_attach(&r->ready, &r->desk);
 }
 
 static enum kr_err open_registry(struct role *r)

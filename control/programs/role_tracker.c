@@ -43,6 +43,7 @@ static enum kr_err serve(struct kr_runtime *rt)
 		.interval_ns = c->peer_ttl_ns / 3,
 		.ttl_ns = c->peer_ttl_ns,
 		.check_interval_ns = c->health_interval_ns,
+		.connections_max = (uint32_t)c->rpc_connections,
 		.upstream_timeout_ns = c->rpc_timeout_ns,
 	};
 	err = kr_runtime_addr(c->bind_ip, c->rpc_port, &opts.listen);

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/programs/uploads.h"
+#include "control/refill.h"
 #include "core/clock.h"
 #include "core/hash.h"
 #include "core/list.h"
@@ -98,6 +100,9 @@ static enum kr_err check_budget(struct kr_runtime *rt)
 			      KR_LIMIT_MEMORY_BYTES, "limits.http_connections");
 		kr_limits_row(l, "manifest", c->manifest_bytes_max,
 			      KR_LIMIT_BYTES, "limits.manifest");
+		if (rt->role == KR_ROLE_PROXY)
+			kr_limits_row(l, "open upload sessions", KR_UPLOADS_MAX,
+				      KR_LIMIT_COUNT, NULL);
 	} else {
 		kr_limits_row(l, "RPC clients", c->rpc_connections,
 			      KR_LIMIT_COUNT, "limits.rpc_connections");
@@ -109,12 +114,24 @@ static enum kr_err check_budget(struct kr_runtime *rt)
 	return kr_limits_check(l);
 }
 
+/* 0: the pool counts cores.  An origin's storage backends hold threads for as
+ * long as the storage takes: those come on top. */
+static uint32_t work_threads(const struct kr_runtime *rt)
+{
+	const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (rt->conf.work_threads > 0 || rt->role != KR_ROLE_ORIGIN ||
+	    cores <= 0)
+		return (uint32_t)rt->conf.work_threads;
+	return (uint32_t)cores + KR_REFILL_MAX + 1;
+}
+
 static enum kr_err open_engine(struct kr_runtime *rt)
 {
 	const struct kr_conf *c = &rt->conf;
 	enum kr_err err;
 
-	err = kr_work_pool_open((uint32_t)c->work_threads, &rt->pool);
+	err = kr_work_pool_open(work_threads(rt), &rt->pool);
 	if (err != KR_OK)
 		return err;
 	const struct kr_ring_opts opts = {

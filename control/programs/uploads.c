@@ -417,7 +417,7 @@ static void act(struct work *w)
 	}
 }
 
-/* ---- BLOB_STAT, BLOB_MOUNT: do the origins have it? ---------------------*/
+/* ---- BLOB_STAT: do the origins have it? ---------------------------------*/
 
 static void stat_done(struct kr_origins_ask *a, enum kr_err err,
 		      struct kr_bytes result, const char *text)
@@ -433,14 +433,55 @@ static void on_stat(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_uploads *all = ctx;
 	struct work *w = begin(all, call, NULL);
-	const char *ns =
-		call->op == KR_REG_BLOB_MOUNT && call->from_repo[0] != '\0'
-			? call->from_repo
-			: call->repo;
 
 	if (w != NULL)
-		kr_origins_stat(all->origins, &w->ask, ns, &call->digest,
-				stat_done);
+		kr_origins_stat(all->origins, &w->ask, call->repo,
+				&call->digest, stat_done);
+}
+
+/* ---- BLOB_MOUNT: from where it is, pushed into another repository -------*/
+
+static void mounted(void *ctx, enum kr_err err, const char *text)
+{
+	struct work *w = ctx;
+
+	w->push = NULL;
+	end(w, err, text);
+}
+
+static void mount_found(struct kr_origins_ask *a, enum kr_err err,
+			struct kr_bytes result, const char *text)
+{
+	struct work *w = KR_CONTAINER_OF(a, struct work, ask);
+	struct kr_bytes metainfo;
+	struct kr_metainfo m;
+
+	if (w->canceled)
+		err = KR_E_CANCELED;
+	if (err == KR_OK)
+		err = kr_origin_msg_metainfo_decode(result, &metainfo);
+	if (err == KR_OK)
+		err = kr_metainfo_decode(kr_alloc_heap(), metainfo.ptr,
+					 metainfo.len, &m);
+	if (err == KR_OK) {
+		err = kr_push_start(w->all->pusher, w->call->repo, &m, w,
+				    mounted, &w->push);
+		kr_metainfo_fini(kr_alloc_heap(), &m);
+	}
+	if (err != KR_OK)
+		end(w, err, text);
+}
+
+static void on_mount(void *ctx, struct kr_reg_call *call)
+{
+	struct kr_uploads *all = ctx;
+	struct work *w = begin(all, call, cancel_work);
+
+	if (w != NULL)
+		kr_origins_metainfo(all->origins, &w->ask,
+				    call->from_repo[0] != '\0' ? call->from_repo
+							       : call->repo,
+				    &call->digest, mount_found);
 }
 
 /* ---- life ---------------------------------------------------------------*/
@@ -454,7 +495,7 @@ void kr_uploads_attach(struct kr_uploads *u, struct kr_desk *desk)
 	kr_desk_handle(desk, KR_REG_UPLOAD_COMMIT, on_session, u);
 	kr_desk_handle(desk, KR_REG_UPLOAD_CANCEL, on_session, u);
 	kr_desk_handle(desk, KR_REG_BLOB_STAT, on_stat, u);
-	kr_desk_handle(desk, KR_REG_BLOB_MOUNT, on_stat, u);
+	kr_desk_handle(desk, KR_REG_BLOB_MOUNT, on_mount, u);
 }
 
 enum kr_err kr_uploads_open(const struct kr_uploads_opts *opts,

@@ -121,20 +121,42 @@ static void what_no_backend_has_is_not_found(void **state)
 
 static void closing_answers_everybody(void **state)
 {
-	const struct kr_digest later = { .alg = KR_SHA256, .bytes = { 1 } };
 	struct world *w = *state;
 	const struct kr_digest d = have_object(w, 'a');
 	struct kr_refill *r = open_refill(w);
-	struct question running, waiting;
+	struct question running, others[KR_REFILL_MAX];
 
 	atomic_store(&w->fake->get_delay_ms, 50);
 	want(r, &running, "team/app", &d);
-	want(r, &waiting, "team/app", &later);
+	for (uint8_t i = 0; i < KR_REFILL_MAX; i++) {
+		const struct kr_digest absent = { .alg = KR_SHA256,
+						  .bytes = { i } };
+
+		want(r, &others[i], "team/app", &absent);
+	}
 	kr_refill_close(r);
 	assert_true(running.done);
 	assert_ok(running.err);
-	assert_true(waiting.done);
-	assert_err(waiting.err, KR_E_CANCELED);
+	for (uint32_t i = 0; i + 1 < KR_REFILL_MAX; i++)
+		assert_err(others[i].err, KR_E_NOTFOUND);
+	assert_err(others[KR_REFILL_MAX - 1].err, KR_E_CANCELED);
+}
+
+static void whoever_stops_waiting_hears_nothing(void **state)
+{
+	struct world *w = *state;
+	const struct kr_digest d = have_object(w, 'a');
+	struct kr_refill *r = open_refill(w);
+	struct question gone, stays;
+
+	atomic_store(&w->fake->get_delay_ms, 50);
+	want(r, &gone, "team/app", &d);
+	want(r, &stays, "team/app", &d);
+	kr_refill_unwant(&gone.wait);
+	turn_until(w, stays.done);
+	assert_ok(stays.err);
+	assert_false(gone.done);
+	kr_refill_close(r);
 }
 
 int main(void)
@@ -145,6 +167,7 @@ int main(void)
 		T(bytes_that_are_another_blob_are_not_used),
 		T(what_no_backend_has_is_not_found),
 		T(closing_answers_everybody),
+		T(whoever_stops_waiting_hears_nothing),
 #undef T
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

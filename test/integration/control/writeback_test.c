@@ -98,6 +98,27 @@ static void a_failed_put_is_tried_again_and_the_pin_holds(void **state)
 	close_part(&p);
 }
 
+/* One item for each: the pin holds until the last; what the backend has by
+ * then is not sent again. */
+static void each_namespace_has_its_own_way_to_a_backend(void **state)
+{
+	struct world *w = *state;
+	struct part p;
+
+	atomic_store(&w->fake->put_err, KR_E_UNAVAILABLE);
+	open_part(&p, w);
+	const struct kr_digest d = add_blob(&p, "team/app");
+	assert_ok(p.err);
+	(void)add_blob(&p, "team/other");
+	assert_ok(p.err);
+	turn_until(w, atomic_load(&w->fake->failed_puts) == 2);
+	assert_true(is_pinned(w, &d));
+	atomic_store(&w->fake->put_err, KR_OK);
+	turn_until(w, !is_pinned(w, &d));
+	close_part(&p);
+	assert_int_equal(atomic_load(&w->fake->puts), 1);
+}
+
 static void a_restart_keeps_pin_and_work(void **state)
 {
 	struct world *w = *state;
@@ -153,6 +174,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up_world, tear_down_world)
 		T(a_blob_goes_to_its_backend_and_is_unpinned),
 		T(a_failed_put_is_tried_again_and_the_pin_holds),
+		T(each_namespace_has_its_own_way_to_a_backend),
 		T(a_restart_keeps_pin_and_work),
 		T(without_a_backend_the_store_is_where_a_blob_lives),
 		T(what_the_store_lacks_cannot_be_added),
