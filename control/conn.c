@@ -27,6 +27,8 @@ static struct kr_wire *make(struct kr_transfer *t, enum kr_wire_state state,
 	kr_list_add_tail(&t->all_conns, &c->link);
 	kr_list_init(&c->lost);
 	kr_list_init(&c->ready);
+	kr_turn_init(&c->rx_turn);
+	kr_turn_init(&c->tx_turn);
 	kr_buf_init(&c->pending, KR_WIRE_OUT_MAX_BYTES);
 	kr_buf_init(&c->moving, KR_WIRE_OUT_MAX_BYTES);
 	return c;
@@ -68,10 +70,20 @@ void kr_wire_free_if_idle(struct kr_wire *c)
 	free(c);
 }
 
+/* The block under way will not be received. */
+static void leave_body(struct kr_wire *c)
+{
+	kr_io_buffer_unwait(c->t->io, &c->waiter);
+	kr_pace_leave(&c->rx_turn);
+	kr_pace_give(&c->t->down, c->rx_credit);
+	c->rx_credit = 0;
+}
+
 void kr_wire_kill(struct kr_wire *c)
 {
 	c->state = KR_WIRE_DYING;
-	kr_io_buffer_unwait(c->t->io, &c->waiter);
+	leave_body(c);
+	kr_pace_leave(&c->tx_turn);
 	kr_io_cancel(c->t->io, &c->rx);
 	kr_io_cancel(c->t->io, &c->tx);
 	if (c->fd >= 0)
@@ -207,15 +219,17 @@ void kr_wire_goodbye(struct kr_wire *c, enum kr_bye_reason reason)
 		return;
 	}
 	c->state = KR_WIRE_FLUSHING;
-	kr_io_buffer_unwait(t->io, &c->waiter);
+	leave_body(c);
 	kr_io_timer_set(t->io, &c->timer, kr_transfer_now(t) + KR_WIRE_FLUSH_NS,
 			on_flushed_enough);
 	if (kr_op_busy(&c->rx) && c->buf != NULL)
 		kr_io_cancel(t->io, &c->rx); /* a block nobody wants */
 	if (kr_list_empty(&c->ready))
 		kr_list_add_tail(&t->ready, &c->ready);
-	if (!kr_op_busy(&c->rx))
+	if (!kr_op_busy(&c->rx)) {
+		give_buffer(c);
 		receive(c);
+	}
 }
 
 /* ---- receiving */
@@ -262,21 +276,48 @@ static bool have_buffer(struct kr_wire *c)
 	return c->buf != NULL;
 }
 
-/* Take what is of the block from @p; returns how many bytes. */
+static void on_turn(struct kr_turn *turn)
+{
+	struct kr_wire *c = KR_CONTAINER_OF(turn, struct kr_wire, rx_turn);
+
+	c->holds++;
+	c->rx_credit = turn->granted_bytes;
+	receive(c);
+	leave(c);
+}
+
+/* May more of the block be taken under the limit?  If not, on_turn comes.
+ * Bytes that are here already wait as well: while they do, the node asks for
+ * no others, and the sender sees a full window. */
+static bool have_credit(struct kr_wire *c)
+{
+	if (c->rx_credit == 0)
+		c->rx_credit = kr_pace_ask(&c->t->down, &c->rx_turn,
+					   c->body_len - c->body_got, on_turn);
+	return c->rx_credit > 0;
+}
+
+/* @n bytes of the block are in its place. */
+static void got_body(struct kr_wire *c, uint32_t n)
+{
+	c->rx_credit -= n;
+	c->body_got += n;
+	if (c->body_got == c->body_len)
+		end_body(c);
+}
+
+/* Take what is of the block, and granted, from @p; returns how many bytes. */
 static size_t feed_body(struct kr_wire *c, const uint8_t *p, size_t n)
 {
-	const uint32_t left = c->body_len - c->body_got;
-	const size_t take = n < left ? n : left;
+	const size_t take = n < c->rx_credit ? n : c->rx_credit;
 
 	if (!c->discard)
 		memcpy(c->buf + c->body_got, p, take);
-	c->body_got += (uint32_t)take;
-	if (c->body_got == c->body_len)
-		end_body(c);
+	got_body(c, (uint32_t)take);
 	return take;
 }
 
-/* No block buffer: keep the bytes at hand until there is one. */
+/* No block buffer, or no turn: keep the bytes at hand until there is. */
 static void stash(struct kr_wire *c, const uint8_t *p, size_t n)
 {
 	kr_assert(c->stash == NULL && n <= KR_IO_RECV_MAX);
@@ -296,7 +337,7 @@ static void feed(struct kr_wire *c, const uint8_t *p, size_t n)
 
 	while (n > 0 && c->state == KR_WIRE_OPEN) {
 		if (c->in_body) {
-			if (!have_buffer(c)) {
+			if (!have_buffer(c) || !have_credit(c)) {
 				stash(c, p, n);
 				return;
 			}
@@ -344,11 +385,9 @@ static void on_block(struct kr_op *op, enum kr_err err, uint32_t n)
 {
 	struct kr_wire *c = KR_CONTAINER_OF(op, struct kr_wire, rx);
 
-	(void)n;
 	c->holds++;
 	if (c->state == KR_WIRE_OPEN && err == KR_OK) {
-		c->body_got = c->body_len;
-		end_body(c);
+		got_body(c, n);
 	} else {
 		give_buffer(c);
 		if (err != KR_OK && err != KR_E_CANCELED)
@@ -389,13 +428,15 @@ static void receive(struct kr_wire *c)
 			wait_for_buffer(c);
 			return;
 		}
+		if (!have_credit(c))
+			return;
 		if (c->stash == NULL)
 			break;
 		feed_stash(c);
 	}
 	if (c->state == KR_WIRE_OPEN && c->in_body && !c->discard)
 		kr_io_recv_all(io, &c->rx, c->fd, c->buf + c->body_got,
-			       c->body_len - c->body_got, on_block);
+			       c->rx_credit, on_block);
 	else if (c->state == KR_WIRE_OPEN || c->state == KR_WIRE_FLUSHING)
 		kr_io_recv(io, &c->rx, c->fd, on_bytes);
 }

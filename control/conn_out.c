@@ -3,7 +3,9 @@
  * straight from files, in the order the node gave them.
  *
  * Control bytes gather in c->pending while a request is in flight and go out
- * together; c->moving is lent to the request.
+ * together; c->moving is lent to the request.  Under an upload limit a block
+ * goes out in slices, each when it is its turn (pace.h); control bytes do not
+ * wait for one, but are never inside a block.
  */
 #include <string.h>
 #include <sys/socket.h>
@@ -82,6 +84,9 @@ void kr_wire_serve(struct kr_wire *c, struct kr_blob *b,
 
 void kr_wire_drop_output(struct kr_wire *c)
 {
+	if (c->now.blob != NULL) /* it waited for its turn */
+		kr_blob_drop(c->now.blob);
+	c->now = (struct kr_wire_segment){ 0 };
 	for (; c->out_count > 0; c->out_count--) {
 		struct kr_wire_segment *s = &c->out[c->out_first];
 
@@ -119,63 +124,121 @@ static void on_slow(struct kr_timer *timer)
 	kr_transfer_pump(t);
 }
 
-static void on_sent(struct kr_op *op, enum kr_err err, uint32_t n)
+static void spend_time(struct kr_wire *c)
 {
-	struct kr_wire *c = KR_CONTAINER_OF(op, struct kr_wire, tx);
-	struct kr_transfer *t = c->t;
-	struct kr_blob *b = c->now.blob;
+	const uint64_t used_ns = kr_transfer_now(c->t) - c->tx_since_ns;
 
-	(void)n;
-	c->holds++;
-	kr_io_timer_stop(t->io, &c->tx_timer);
+	kr_io_timer_stop(c->t->io, &c->tx_timer);
+	c->tx_left_ns = used_ns < c->tx_left_ns ? c->tx_left_ns - used_ns : 0;
+}
+
+static void end_bytes(struct kr_wire *c)
+{
 	kr_buf_reset(&c->moving);
 	if (c->moving.cap > KR_WIRE_KEEP_BYTES)
 		kr_buf_fini(&c->moving);
 	c->now = (struct kr_wire_segment){ 0 };
-	if (err != KR_OK)
-		kr_wire_lose(c, err);
-	else if (b != NULL && c->state == KR_WIRE_OPEN) {
+}
+
+static void end_block(struct kr_wire *c)
+{
+	struct kr_transfer *t = c->t;
+	struct kr_blob *b = c->now.blob;
+
+	c->now = (struct kr_wire_segment){ 0 };
+	if (c->state == KR_WIRE_OPEN) {
 		kr_node_conn_served(t->node, kr_transfer_now(t), c->id);
 		kr_transfer_pump(t);
 	}
-	if (b != NULL)
-		kr_blob_drop(b);
+	kr_blob_drop(b);
+}
+
+static void on_sent(struct kr_op *op, enum kr_err err, uint32_t n)
+{
+	struct kr_wire *c = KR_CONTAINER_OF(op, struct kr_wire, tx);
+	struct kr_transfer *t = c->t;
+
+	(void)n;
+	c->holds++;
+	spend_time(c);
+	if (c->now.blob == NULL) {
+		end_bytes(c);
+	} else {
+		c->now.len -= c->tx_slice;
+		c->now.offset_bytes += c->tx_slice;
+	}
+	if (err != KR_OK)
+		kr_wire_lose(c, err);
+	else if (c->now.blob != NULL && c->now.len == 0)
+		end_block(c);
 	kr_wire_start_output(c);
 	c->holds--;
 	kr_wire_free_if_idle(c);
 	kr_transfer_pump(t);
 }
 
-static void start_segment(struct kr_wire *c)
+static void limit_time(struct kr_wire *c)
 {
-	struct kr_transfer *t = c->t;
-	uint64_t allowed_ns = KR_WIRE_SEND_NS;
+	c->tx_since_ns = kr_transfer_now(c->t);
+	kr_io_timer_set(c->t->io, &c->tx_timer, c->tx_since_ns + c->tx_left_ns,
+			on_slow);
+}
 
-	c->now = c->out[c->out_first];
-	c->out_first = (c->out_first + 1) % KR_WIRE_SEGMENTS_MAX;
-	c->out_count--;
-	if (c->now.blob == NULL && move_bytes(c, c->now.len) != KR_OK) {
+static void send_slice(struct kr_wire *c, uint32_t len)
+{
+	c->tx_slice = len;
+	kr_io_send_file(c->t->io, &c->tx, c->fd, c->now.blob->fd,
+			c->now.offset_bytes, len, on_sent);
+	limit_time(c);
+}
+
+static void on_turn(struct kr_turn *turn)
+{
+	send_slice(KR_CONTAINER_OF(turn, struct kr_wire, tx_turn),
+		   turn->granted_bytes);
+}
+
+/* The rest of the block, as far as the limit lets it. */
+static void send_block(struct kr_wire *c)
+{
+	const uint32_t len =
+		kr_pace_ask(&c->t->up, &c->tx_turn, c->now.len, on_turn);
+
+	if (len > 0)
+		send_slice(c, len);
+}
+
+static void send_bytes(struct kr_wire *c)
+{
+	if (move_bytes(c, c->now.len) != KR_OK) {
 		kr_wire_lose(c, KR_E_NOMEM);
 		return;
 	}
-	if (c->now.blob == NULL)
-		kr_io_send(t->io, &c->tx, c->fd, c->moving.ptr, c->now.len,
-			   on_sent);
-	else
-		kr_io_send_file(t->io, &c->tx, c->fd, c->now.blob->fd,
-				c->now.offset_bytes, c->now.len, on_sent);
-	allowed_ns += c->now.len * UINT64_C(1000000000) / KR_WIRE_RATE_MIN;
-	kr_io_timer_set(t->io, &c->tx_timer, kr_transfer_now(t) + allowed_ns,
-			on_slow);
+	kr_io_send(c->t->io, &c->tx, c->fd, c->moving.ptr, c->now.len, on_sent);
+	limit_time(c);
+}
+
+/* The time that a block waits for its turn is not counted. */
+static void take_segment(struct kr_wire *c)
+{
+	c->now = c->out[c->out_first];
+	c->out_first = (c->out_first + 1) % KR_WIRE_SEGMENTS_MAX;
+	c->out_count--;
+	c->tx_left_ns = KR_WIRE_SEND_NS +
+			c->now.len * UINT64_C(1000000000) / KR_WIRE_RATE_MIN;
 }
 
 void kr_wire_start_output(struct kr_wire *c)
 {
-	if (kr_op_busy(&c->tx) || c->fd < 0 ||
+	if (kr_op_busy(&c->tx) || kr_turn_waits(&c->tx_turn) || c->fd < 0 ||
 	    (c->state != KR_WIRE_OPEN && c->state != KR_WIRE_FLUSHING))
 		return;
-	if (c->out_count > 0) {
-		start_segment(c);
+	if (c->now.len == 0 && c->out_count > 0)
+		take_segment(c);
+	if (c->now.blob != NULL) {
+		send_block(c);
+	} else if (c->now.len > 0) {
+		send_bytes(c);
 	} else if (c->state == KR_WIRE_FLUSHING && !c->is_shut) {
 		c->is_shut = true;
 		shutdown(c->fd, SHUT_WR);

@@ -333,6 +333,14 @@ static void set_verify_max(struct kr_transfer *t)
 	t->spill.t = t;
 }
 
+static void open_paces(struct kr_transfer *t)
+{
+	const struct kr_policy *p = &t->policy;
+
+	kr_pace_open(&t->up, t->io, p->up_bytes_per_s, p);
+	kr_pace_open(&t->down, t->io, p->down_bytes_per_s, p);
+}
+
 static void free_transfer(struct kr_transfer *t)
 {
 	if (t->node != NULL)
@@ -378,6 +386,7 @@ enum kr_err kr_transfer_open(const struct kr_transfer_opts *opts,
 	set_verify_max(t);
 	enum kr_err err = set_policy(t, opts);
 
+	open_paces(t);
 	if (err == KR_OK)
 		err = kr_io_listen(t->io, &t->listener, &opts->listen,
 				   kr_wire_accept);
@@ -472,6 +481,8 @@ void kr_transfer_close(struct kr_transfer *t)
 	kr_io_timer_stop(t->io, &t->call_timer);
 	kr_io_timer_stop(t->io, &t->stats_timer);
 	kr_io_timer_stop(t->io, &t->close_timer);
+	kr_pace_close(&t->up);
+	kr_pace_close(&t->down);
 	orphan_blobs(t);
 	free_transfer(t);
 }

@@ -7,6 +7,7 @@
  *	transfer_stats.c  figures of the node -> metrics
  *	conn.c            a connection: its life, and what it receives
  *	conn_out.c        what it sends
+ *	pace.c            whose turn it is under a rate limit
  *	blob.c            references, the table, waiters, the end of a blob
  *	blob_open.c       partial: open, resume, commit
  *	blob_piece.c      blocks -> pieces -> verified
@@ -33,6 +34,7 @@
 #include <stdint.h>
 
 #include "control/blob_hash.h"
+#include "control/pace.h"
 #include "control/transfer.h"
 #include "core/bitset.h"
 #include "core/buf.h"
@@ -93,8 +95,10 @@ struct kr_wire {
 	bool in_body, discard;
 	uint32_t blob, piece, offset; /* of the block under way */
 	uint32_t body_len, body_got;
-	uint8_t *buf;   /* block buffer */
-	uint8_t *stash; /* bytes received that wait for a buffer */
+	struct kr_turn rx_turn;
+	uint32_t rx_credit; /* bytes of the block granted and not there */
+	uint8_t *buf;       /* block buffer */
+	uint8_t *stash;     /* bytes received that wait for a buffer */
 	uint32_t stash_len;
 
 	/* out */
@@ -102,7 +106,11 @@ struct kr_wire {
 	struct kr_timer tx_timer;
 	struct kr_wire_segment out[KR_WIRE_SEGMENTS_MAX];
 	uint32_t out_first, out_count;
-	struct kr_wire_segment now;    /* in flight */
+	struct kr_wire_segment now; /* in flight; of a block: what is left */
+	struct kr_turn tx_turn;
+	uint32_t tx_slice;    /* of now, in flight */
+	uint64_t tx_since_ns; /* it is */
+	uint64_t tx_left_ns;  /* that the socket may take for the rest */
 	struct kr_buf pending, moving; /* not started; in flight */
 	bool is_shut;
 };
@@ -316,6 +324,8 @@ struct kr_transfer {
 	struct kr_list ready;         /* connections with output to start */
 	struct kr_list notices, bad;  /* call-backs due to the user */
 	struct kr_list due_waits, due_sends;
+
+	struct kr_pace up, down; /* limits of all connections together */
 
 	uint32_t jobs; /* on the pool, of lookups, verify and spill */
 	struct kr_list verify_queue;
