@@ -5,15 +5,15 @@
 
 readonly SIZE=$((64 * MIB))
 
-# corrupt FILE: every second MiB of it is another one now, so that whoever has it
-# is soon asked for a bad one
+# corrupt FILE: every piece of it (of 256 KiB or more) is another one now, so
+# that whoever has it cannot be asked for a good one
 corrupt()
 {
 	local i
 	[ -s "$1" ] || fail "there is no $1"
-	for ((i = 1; i < SIZE / MIB; i += 2)); do
+	for ((i = 0; i < SIZE; i += MIB / 4)); do
 		head -c 4096 /dev/zero | dd of="$1" bs=4096 conv=notrunc \
-			seek=$((i * MIB / 4096 + 2)) status=none
+			seek=$((i / 4096 + 2)) status=none
 	done
 	! cmp -s "$1" "$WORK/layer" || fail "$1 was not altered"
 }
