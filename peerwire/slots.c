@@ -140,7 +140,7 @@ void kr_on_request(struct kr_node *n, struct kr_conn *c, const uint8_t *body)
 	if (st == NULL)
 		return;
 	if (m.first_block == 0)
-		kr_reveal_asked(st);
+		kr_reveal_asked(n, st);
 	if (n->pol.leech_only)
 		reject(n, st, &m, KR_REJECT_BUSY);
 	else if (!kr_bitset_test(&st->swarm->picker.have, m.piece))

@@ -530,7 +530,7 @@ void kr_tell_load(struct kr_node *n); /* the upload queue ran dry */
 void kr_reveal_announced(struct kr_node *n, struct kr_stream *st,
 			 uint32_t piece);
 /* @st asks for a piece that it was told of. */
-void kr_reveal_asked(struct kr_stream *st);
+void kr_reveal_asked(struct kr_node *n, struct kr_stream *st);
 void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s);
 void kr_reveal_forget(struct kr_node *n, struct kr_stream *st);
 

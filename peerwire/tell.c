@@ -272,6 +272,11 @@ static void reveal_to_waiting(struct kr_node *n, struct kr_stream *st)
 		reveal_more(n, st, n->pol.reveal_pieces, starves);
 }
 
+static bool are_few(const struct kr_node *n, const struct kr_swarm *s)
+{
+	return leecher_count(s) < n->pol.reveal_neighbours_min;
+}
+
 /* There are too few to pass pieces on: it is told of as many as it asks for,
  * and of more if it has those from elsewhere. */
 static void reveal_to_few(struct kr_node *n, struct kr_stream *st)
@@ -281,15 +286,19 @@ static void reveal_to_few(struct kr_node *n, struct kr_stream *st)
 		reveal_more(n, st, REVEAL_FEW, true);
 }
 
-void kr_reveal_asked(struct kr_stream *st)
+/* Who is alone must not wait for the next tick: the seeder is all it has. */
+void kr_reveal_asked(struct kr_node *n, struct kr_stream *st)
 {
-	if (st->hiding && st->told_open > 0)
-		st->told_open--;
+	if (!st->hiding || st->told_open == 0)
+		return;
+	st->told_open--;
+	if (st->told_open < REVEAL_FEW / 2 && are_few(n, st->swarm))
+		reveal_more(n, st, REVEAL_FEW, true);
 }
 
 void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s)
 {
-	const bool enough = leecher_count(s) >= n->pol.reveal_neighbours_min;
+	const bool few = are_few(n, s);
 
 	if (s->revealed_to == NULL)
 		return;
@@ -299,10 +308,10 @@ void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s)
 
 		if (!st->hiding || st->state != KR_STREAM_OPEN)
 			continue;
-		if (enough)
-			reveal_to_waiting(n, st);
-		else
+		if (few)
 			reveal_to_few(n, st);
+		else
+			reveal_to_waiting(n, st);
 	}
 }
 
