@@ -93,9 +93,13 @@ uint64_t kr_rate_request_ns(const struct kr_node *n, const struct kr_conn *c,
 	if (n->pol.down_bytes_per_s != 0)
 		ns += patient_ns(n, n->inflight_bytes + len,
 				 n->pol.down_bytes_per_s);
-	if (c->serve_out) /* the request goes out behind the block */
-		ns += slots_ns(n, n->pol.up_bytes_per_s, n->pol.block_bytes);
 	return ns;
+}
+
+uint64_t kr_rate_path_ns(const struct kr_node *n, const struct kr_conn *c)
+{
+	return kr_rate_silence_ns(n, c) +
+	       (c->serve_out ? kr_rate_serve_ns(n) : 0);
 }
 
 uint64_t kr_rate_silence_ns(const struct kr_node *n, const struct kr_conn *c)

@@ -491,10 +491,14 @@ uint64_t kr_rate_slots(const struct kr_node *n, uint64_t bytes_per_s);
 /* The window of a host that gets, or is allowed, that much. */
 uint64_t kr_rate_window_bytes(const struct kr_node *n, uint64_t bytes_per_s,
 			      bool is_limit);
-/* By how much more than without limits something may take: */
+/* By how much more than without limits something may take: a block from its
+ * head to its end, */
 uint64_t kr_rate_body_ns(const struct kr_node *n, const struct kr_conn *c);
+/* a block of @len from when @c knows of our request to its head, */
 uint64_t kr_rate_request_ns(const struct kr_node *n, const struct kr_conn *c,
 			    uint32_t len);
+/* a frame to @c, which may stand behind blocks on both sides, */
+uint64_t kr_rate_path_ns(const struct kr_node *n, const struct kr_conn *c);
 /* an answer of @c, which may read our frames behind a block, */
 uint64_t kr_rate_silence_ns(const struct kr_node *n, const struct kr_conn *c);
 /* a block that we serve. */

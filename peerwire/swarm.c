@@ -107,7 +107,8 @@ uint64_t kr_request_due_ns(const struct kr_node *n, const struct kr_conn *c,
 		ns = p->overdue_min_ns;
 	if (ns > max_ns)
 		ns = max_ns;
-	return n->now_ns + (ns << (attempts < 5 ? attempts : 5));
+	return n->now_ns + kr_rate_path_ns(n, c) +
+	       (ns << (attempts < 5 ? attempts : 5));
 }
 
 /* ---- whom --------------------------------------------------------------- */
@@ -135,9 +136,12 @@ static uint64_t pipeline_pieces(const struct kr_node *n,
 	const uint64_t least = seeds ? n->pol.pipeline_origin_pieces
 				     : n->pol.pipeline_peer_pieces;
 	const uint64_t sources = st->swarm->neighbour_count + n->dial_count;
-	const uint64_t part =
-		kr_window_bytes(n) / (sources * st->swarm->piece_bytes);
+	const uint64_t limit = st->conn->up_bytes_per_s;
+	uint64_t bytes = kr_window_bytes(n) / sources;
 
+	if (limit != 0 && bytes > kr_rate_window_bytes(n, limit, true))
+		bytes = kr_rate_window_bytes(n, limit, true);
+	const uint64_t part = bytes / st->swarm->piece_bytes;
 	return part > least ? part : least;
 }
 

@@ -127,6 +127,8 @@ static struct kr_msg_hello some_hello(void)
 		.role = KR_PEER_PROXY,
 		.features = UINT64_MAX,
 		.listen_port = 65535,
+		.up_bytes_per_s = UINT64_MAX,
+		.down_bytes_per_s = UINT64_MAX - 1,
 	};
 }
 
@@ -149,6 +151,8 @@ static void hello_comes_back(void **state)
 	assert_int_equal(back.role, m.role);
 	assert_true(back.features == m.features);
 	assert_int_equal(back.listen_port, m.listen_port);
+	assert_true(back.up_bytes_per_s == m.up_bytes_per_s);
+	assert_true(back.down_bytes_per_s == m.down_bytes_per_s);
 	assert_every_cut_is_refused(buf, len);
 }
 

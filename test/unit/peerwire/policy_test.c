@@ -55,6 +55,16 @@ static void test_a_value_that_cannot_work_is_named(void **state)
 	p.window_max_bytes = p.window_min_bytes - 1;
 	assert_err(kr_policy_check(&p, &row), KR_E_CONFIG);
 	assert_string_equal(row->name, "window_max_bytes");
+	kr_policy_defaults(&p);
+	p.up_bytes_per_s = p.down_bytes_per_s = 64 * 1024;
+	assert_ok(kr_policy_check(&p, &row));
+	p.up_bytes_per_s = 64 * 1024 - 1;
+	assert_err(kr_policy_check(&p, &row), KR_E_CONFIG);
+	assert_string_equal(row->key, "upload_rate");
+	p.up_bytes_per_s = 0;
+	p.down_bytes_per_s = 1;
+	assert_err(kr_policy_check(&p, &row), KR_E_CONFIG);
+	assert_string_equal(row->key, "download_rate");
 }
 
 int main(void)

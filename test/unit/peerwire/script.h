@@ -273,7 +273,9 @@ static inline bool script_closed_for(struct script *s, enum kr_bye_reason why)
 	return a != NULL && a->conn == s->conn && a->reason == why;
 }
 
-static inline struct script *script_new(enum kr_peer_role role)
+/* A node whose policy is the default, changed by @adjust (NULL: not). */
+static inline struct script *script_new_with(enum kr_peer_role role,
+					     void (*adjust)(struct kr_policy *))
 {
 	struct script *s = calloc(1, sizeof(*s));
 	struct kr_node_opts o = {
@@ -289,12 +291,19 @@ static inline struct script *script_new(enum kr_peer_role role)
 	kr_policy_defaults(&s->policy);
 	/* Room for two pieces: what is asked is easy to follow. */
 	s->policy.window_min_bytes = s->policy.window_max_bytes = 2 * PIECE;
+	if (adjust != NULL)
+		adjust(&s->policy);
 	o.alloc = &s->fa.alloc;
 	o.policy = &s->policy;
 	s->now_ns = 1000000000;
 	s->timer_ns = UINT64_MAX;
 	assert_int_equal(kr_node_open(&o, &s->node), KR_OK);
 	return s;
+}
+
+static inline struct script *script_new(enum kr_peer_role role)
+{
+	return script_new_with(role, NULL);
 }
 
 /* The peer connects to the node. */
