@@ -115,6 +115,11 @@ static uint32_t leecher_count(const struct kr_swarm *s)
 	return s->neighbour_count - s->complete_count;
 }
 
+static bool are_few(const struct kr_node *n, const struct kr_swarm *s)
+{
+	return leecher_count(s) < n->pol.reveal_neighbours_min;
+}
+
 static bool may_hide(const struct kr_node *n, const struct kr_stream *st)
 {
 	const struct kr_swarm *s = st->swarm;
@@ -153,13 +158,15 @@ static uint32_t head_pieces(const struct kr_node *n, const struct kr_swarm *s)
 }
 
 /* A piece for @st: at best one that nobody was given, else (@any) one that
- * few have.  piece_count: there is none. */
+ * few have.  A crowd is given random ones; few are given them in order, which
+ * is how their clients read.  piece_count: there is none. */
 static uint32_t choose_reveal(struct kr_node *n, const struct kr_stream *st,
 			      bool any)
 {
 	const struct kr_swarm *s = st->swarm;
 	const uint32_t head = head_pieces(n, s);
-	const uint32_t start = kr_rand_below(&n->rand, s->piece_count);
+	const uint32_t start =
+		are_few(n, s) ? 0 : kr_rand_below(&n->rand, s->piece_count);
 	uint32_t best = s->piece_count;
 
 	for (uint32_t k = 0; k < head + s->piece_count; k++) {
@@ -270,11 +277,6 @@ static void reveal_to_waiting(struct kr_node *n, struct kr_stream *st)
 	const bool starves = n->now_ns - c->fed_ns >= patience_ns;
 	if (starves || st->told_open == 0)
 		reveal_more(n, st, n->pol.reveal_pieces, starves);
-}
-
-static bool are_few(const struct kr_node *n, const struct kr_swarm *s)
-{
-	return leecher_count(s) < n->pol.reveal_neighbours_min;
 }
 
 /* There are too few to pass pieces on: it is told of as many as it asks for,
