@@ -49,6 +49,7 @@ struct kr_trackers {
 	struct kr_list seeds;
 	struct kr_digest_map seed_of; /* -> struct seed */
 	uint32_t seed_count, seeds_max;
+	bool leech_only;
 	struct kr_timer soon, interval;
 	uint64_t full_due_ns;
 	uint8_t *buf;
@@ -97,6 +98,10 @@ static void add_blob(void *ctx, struct kr_blob *b)
 		return;
 	if (tracker_of(r->t, d) != r->tracker)
 		return;
+	if (r->t->leech_only && kr_blob_complete(b)) {
+		kr_digest_map_del(&r->t->urgent, d);
+		return;
+	}
 	if (r->blob_count == ROUND_BLOBS_MAX) {
 		if (kr_digest_map_put(&r->t->urgent, d, r->t) != KR_OK)
 			kr_log_debug("trackers", "no memory: a blob is not "
@@ -108,7 +113,7 @@ static void add_blob(void *ctx, struct kr_blob *b)
 	m->item = (struct kr_tracker_item){
 		.digest = *d,
 		.complete = kr_blob_complete(b),
-		.degree = progress.neighbours,
+		.degree = r->t->leech_only ? UINT32_MAX : progress.neighbours,
 		.want = kr_blob_complete(b) ? 0 : WANT,
 	};
 	(void)snprintf(m->ns, sizeof(m->ns), "%s", kr_blob_ns(b));
@@ -261,13 +266,18 @@ static void forget_stale(struct kr_trackers *t)
 	}
 }
 
+static void tell_gone(struct kr_trackers *t, const struct kr_digest *d)
+{
+	if (kr_digest_map_put(&t->gone, d, t) != KR_OK)
+		kr_log_debug("trackers", "no memory to tell that a blob is "
+					 "gone: the tracker's ttl does");
+}
+
 static void drop_seed(struct kr_trackers *t, struct seed *s)
 {
 	const struct kr_digest d = *kr_blob_digest(s->blob);
 
-	if (kr_digest_map_put(&t->gone, &d, t) != KR_OK)
-		kr_log_debug("trackers", "no memory to tell that a blob is "
-					 "gone: the tracker's ttl does");
+	tell_gone(t, &d);
 	kr_digest_map_del(&t->seed_of, &d);
 	kr_list_del(&s->link);
 	t->seed_count--;
@@ -348,6 +358,11 @@ void kr_trackers_completed(struct kr_trackers *t, struct kr_blob *b)
 	const uint64_t until = kr_io_now_ns(t->io) + t->seed_ttl_ns;
 	struct seed *s = kr_digest_map_get(&t->seed_of, kr_blob_digest(b));
 
+	if (t->leech_only) {
+		tell_gone(t, kr_blob_digest(b));
+		arm_soon(t, KR_TRACKERS_BATCH_NS);
+		return;
+	}
 	kr_trackers_need_peers(t, b);
 	if (s != NULL) {
 		s->until_ns = until;
@@ -573,6 +588,7 @@ enum kr_err kr_trackers_open(const struct kr_trackers_opts *opts,
 	t->rpc_timeout_ns = opts->rpc_timeout_ns;
 	t->seed_ttl_ns = opts->seed_ttl_ns;
 	t->seeds_max = opts->seeds_max;
+	t->leech_only = opts->leech_only;
 	kr_rand_init(&t->rand, opts->seed);
 	kr_digest_map_open(&t->urgent, kr_alloc_heap());
 	kr_digest_map_open(&t->gone, kr_alloc_heap());

@@ -41,6 +41,8 @@ struct kr_trackers_opts {
 	struct kr_tracker_msg_peer self; /* id and port: see attach */
 	uint64_t interval_ns, rpc_timeout_ns, seed_ttl_ns;
 	uint32_t seeds_max; /* completed blobs referred to at once */
+	bool leech_only;    /* announced as full, to get neighbours and be
+			       none; not at all once complete */
 	uint64_t seed;      /* of the jitter */
 };
 

@@ -34,7 +34,7 @@ enum kr_policy_unit {
 #define KR_POLICY_TABLE(X)                                                     \
 /* whom to ask (rule 3) */                                                     \
 X(down_bytes_per_s, 0, KR_POLICY_BYTES_PER_S, "download_rate",                 \
-  "most that all peers together may send us; the window is made from it; 0: no limit, the window is as measured") \
+  "most that all peers together may send us, 64KiB or more; 0: no limit") \
 X(window_ns, 100 * KR_POLICY_MS, KR_POLICY_NS, NULL,                           \
   "in flight per host as time at the cap: 0.1 s is the plateau")               \
 X(window_min_bytes, 8 * KR_POLICY_MIB, KR_POLICY_BYTES, "window_min",          \
@@ -96,7 +96,7 @@ X(reject_backoff_max_ns, 2000 * KR_POLICY_MS, KR_POLICY_NS, NULL,              \
   "and at least this often")                                                   \
 /* rate limits: 64 KiB/s (body_rate_min) or more, or 0 */                      \
 X(up_bytes_per_s, 0, KR_POLICY_BYTES_PER_S, "upload_rate",                     \
-  "most that we send to all peers together; 0: no limit")                      \
+  "most that we send to all peers together, 64KiB or more; 0: no limit")                      \
 X(limit_slice_ns, 10 * KR_POLICY_MS, KR_POLICY_NS, NULL,                       \
   "limited bytes move in slices of this time; the burst is two: 2 % of a second") \
 X(limit_slice_min_bytes, 4096, KR_POLICY_BYTES, NULL,                          \

@@ -186,8 +186,10 @@ static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 		return KR_OK;
 	if (kr_policy_check(&c->policy, &row) != KR_OK) {
 		(void)snprintf(ce->text, sizeof(ce->text),
-			       "key `swarm.%s`: value is outside what works",
-			       row->key != NULL ? row->key : row->name);
+			       "key `swarm.%s`: value is outside what works "
+			       "(%s)",
+			       row->key != NULL ? row->key : row->name,
+			       row->reason);
 		return KR_E_CONFIG;
 	}
 	if (c->store_low_percent >= c->store_high_percent) {
@@ -237,6 +239,7 @@ enum kr_err kr_conf_load(enum kr_role role, int argc, char **argv,
 	if (err != KR_OK)
 		goto out;
 	keep_fixed_policies(&conf.policy);
+	conf.policy.leech_only = conf.leech_only;
 	err = apply_flags(role, argc, argv, opts, &conf, &ce);
 	if (err == KR_OK)
 		err = check_whole(role, &conf, &ce);

@@ -61,6 +61,7 @@ struct kr_conf {
 	uint64_t store_quota_bytes, store_high_percent, store_low_percent;
 	uint64_t upload_ttl_ns;
 	bool verify_full;
+	bool leech_only; /* of an agent; policy.leech_only is this */
 	/* storage backends */
 	struct kr_config_objects backends; /* struct kr_conf_backend */
 	/* times */

@@ -93,6 +93,8 @@ static const struct {
 	1, UINT64_MAX, "an idle upload session is dropped after this") },
 { AGENT, KR_CONFIG_BOOL(C, verify_full, "store.verify_full", "false",
 	"hash each blob end to end besides its pieces") },
+{ AGENT, KR_CONFIG_BOOL(C, leech_only, "swarm.leech_only", "false",
+	"download, and serve nobody") },
 { ORIGIN, KR_CONFIG_OBJECTS(C, backends, "backends", &backend_schema, 0, 64,
 	"where blobs live in the end; the first match of a namespace counts") },
 { AGENT, KR_CONFIG_DURATION(C, announce_interval_ns, "announce_interval", "30s",

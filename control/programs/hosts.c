@@ -62,6 +62,7 @@ enum kr_err kr_hosts_trackers(struct kr_runtime *rt, struct kr_trackers **ret)
 		.rpc_timeout_ns = c->rpc_timeout_ns,
 		.seed_ttl_ns = c->seed_ttl_ns,
 		.seeds_max = (uint32_t)(c->policy.blobs_max / 2),
+		.leech_only = c->leech_only,
 		.seed = kr_clock_entropy(),
 	};
 	enum kr_err err = kr_conf_resolve(&c->trackers, "tracker.hosts.static",
