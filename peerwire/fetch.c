@@ -364,6 +364,25 @@ static struct kr_request *rescue(struct kr_node *n, struct kr_stream *st,
 	return request_add(n, f, st, block);
 }
 
+/* The block of @r comes: whoever stalled in the middle of it is let go, so that
+ * its place is written by one connection at a time. */
+static void give_up_stalled(struct kr_node *n, const struct kr_request *r)
+{
+	kr_list_for_each_safe(it, &r->fetch->requests)
+	{
+		struct kr_request *o =
+			KR_CONTAINER_OF(it, struct kr_request, in_fetch);
+		struct kr_conn *c = o->stream->conn;
+
+		if (o->block != r->block || !o->arriving ||
+		    !kr_conn_stalls(n, c))
+			continue;
+		kr_neighbours_failed(n, c, false);
+		kr_conn_close(n, c, KR_BYE_TIMEOUT); /* ends @o, too */
+		return;
+	}
+}
+
 /* The request that this block answers; NULL: throw it away.  *ret_ok: false
  * if it may not come at all. */
 static struct kr_request *match_block(struct kr_node *n, struct kr_stream *st,
@@ -381,6 +400,7 @@ static struct kr_request *match_block(struct kr_node *n, struct kr_stream *st,
 		c->credit--;
 		return rescue(n, st, piece, block);
 	}
+	give_up_stalled(n, r);
 	if (!is_arriving(r->fetch, block))
 		return r;
 	n->stats.duplicate_bytes += r->len;

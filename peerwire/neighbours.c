@@ -312,7 +312,6 @@ void kr_neighbours_met(struct kr_node *n, struct kr_conn *c)
 				continue;
 			h->conn = c->handle;
 			h->peer.id = c->id;
-			h->failures = 0;
 			if (s->neighbour_count < n->pol.degree_max)
 				(void)kr_stream_open(n, c, s);
 			break;
@@ -324,6 +323,13 @@ void kr_neighbours_failed(struct kr_node *n, const struct kr_conn *c,
 			  bool for_good)
 {
 	const struct kr_policy *p = &n->pol;
+	/* One that only says HELLO has not been of use. */
+	const bool was_useful =
+		c->body_ns != 0 || (c->state == KR_CONN_OPEN &&
+				    n->now_ns - c->since_ns >= p->useless_ns);
+
+	/* It began a block and ended none: the next would cost as much. */
+	const bool is_stuck = c->in_body && c->body_ns == 0;
 
 	kr_list_for_each (it, &n->swarms) {
 		struct kr_swarm *s = KR_CONTAINER_OF(it, struct kr_swarm, all);
@@ -334,6 +340,8 @@ void kr_neighbours_failed(struct kr_node *n, const struct kr_conn *c,
 
 			if (!is_of_conn(h, c))
 				continue;
+			if (was_useful)
+				h->failures = 0;
 			if (for_good || ++h->failures > p->dial_failures_max) {
 				drop_hint(s, i);
 				break;
@@ -341,7 +349,7 @@ void kr_neighbours_failed(struct kr_node *n, const struct kr_conn *c,
 			for (uint32_t k = 1; k < h->failures; k++)
 				if (wait_ns < p->dial_backoff_max_ns)
 					wait_ns *= 2;
-			if (wait_ns > p->dial_backoff_max_ns)
+			if (wait_ns > p->dial_backoff_max_ns || is_stuck)
 				wait_ns = p->dial_backoff_max_ns;
 			h->dial_after_ns = n->now_ns + wait_ns;
 			break;

@@ -529,6 +529,17 @@ static uint64_t body_max_ns(const struct kr_node *n, const struct kr_conn *c)
 	return usual_ns + n->pol.body_stalled_ns + limited_ns;
 }
 
+bool kr_conn_stalls(const struct kr_node *n, const struct kr_conn *c)
+{
+	const uint64_t usual_ns =
+		c->body_ns == 0
+			? n->pol.silence_close_ns
+			: BODY_PATIENCE * c->body_ns + n->pol.body_stalled_ns;
+
+	return c->in_body &&
+	       n->now_ns - c->body_since_ns > usual_ns + kr_rate_body_ns(n, c);
+}
+
 /* Silent with something owed?  A block on its way is not heard of until it
  * ends, so it has a time of its own. */
 static void check_silence(struct kr_node *n, struct kr_conn *c)

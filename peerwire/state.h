@@ -384,6 +384,8 @@ void kr_conn_gone(struct kr_node *n, struct kr_conn *c);
 void kr_conn_take(struct kr_node *n, struct kr_conn *c, const uint8_t *buf,
 		  size_t len, size_t *ret_taken);
 void kr_conn_ping(struct kr_node *n, struct kr_conn *c);
+/* The block that @c is sending takes so long that another's is welcome. */
+bool kr_conn_stalls(const struct kr_node *n, const struct kr_conn *c);
 void kr_conn_tick(struct kr_node *n, struct kr_conn *c);
 /* Close the connections that are broken. */
 void kr_conn_reap(struct kr_node *n);

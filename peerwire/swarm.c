@@ -105,10 +105,10 @@ uint64_t kr_request_due_ns(const struct kr_node *n, const struct kr_conn *c,
 	     p->overdue_latencies * c->rtt_ns;
 	if (ns < p->overdue_min_ns)
 		ns = p->overdue_min_ns;
+	ns <<= attempts < 5 ? attempts : 5;
 	if (ns > max_ns)
-		ns = max_ns;
-	return n->now_ns + kr_rate_path_ns(n, c) +
-	       (ns << (attempts < 5 ? attempts : 5));
+		ns = max_ns; /* a download that stalls would wait ever longer */
+	return n->now_ns + kr_rate_path_ns(n, c) + ns;
 }
 
 /* ---- whom --------------------------------------------------------------- */
@@ -418,13 +418,33 @@ static void on_overdue(struct kr_node *n, struct kr_request *r)
 	}
 }
 
+/* A block that began and does not end keeps everybody else off its place: in
+ * the endgame somebody else is asked, whose block puts an end to it. */
+static void on_stalled(struct kr_node *n, struct kr_request *r)
+{
+	const struct kr_fetch *f = r->fetch;
+	struct kr_stream *other;
+
+	if (r->late || f->solo || !kr_swarm_endgame(f->swarm) ||
+	    kr_fetch_copies_max(n, r))
+		return;
+	other = other_stream(n, r, true);
+	if (other == NULL)
+		return;
+	n->stats.overdue_requests++;
+	r->late = true;
+	kr_fetch_ask_copy(n, r, other);
+}
+
 void kr_swarm_overdue(struct kr_node *n, struct kr_conn *c)
 {
 	kr_list_for_each_safe(it, &c->requests)
 	{
 		struct kr_request *r =
 			KR_CONTAINER_OF(it, struct kr_request, in_conn);
-		if (!r->arriving && r->due_ns <= n->now_ns)
+		if (r->arriving && kr_conn_stalls(n, c))
+			on_stalled(n, r);
+		else if (!r->arriving && r->due_ns <= n->now_ns)
 			on_overdue(n, r);
 	}
 }
