@@ -411,6 +411,22 @@ static struct kr_stream *least_useful(const struct kr_node *n,
 	return worst;
 }
 
+/* A neighbour that a seeder told of pieces, and that does not ask for them: it
+ * has them from others, or is busy with another blob. */
+static struct kr_stream *idle_neighbour(const struct kr_node *n,
+					const struct kr_swarm *s)
+{
+	kr_list_for_each (it, &s->streams) {
+		struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+		if (st->state == KR_STREAM_OPEN && st->hiding &&
+		    st->told_open > 0 &&
+		    n->now_ns - st->revealed_ns >= n->pol.reveal_patience_ns)
+			return st;
+	}
+	return NULL;
+}
+
 bool kr_neighbours_admit(struct kr_node *n, struct kr_swarm *s,
 			 uint32_t has_count)
 {
@@ -420,9 +436,9 @@ bool kr_neighbours_admit(struct kr_node *n, struct kr_swarm *s,
 
 	if (s->neighbour_count < max)
 		return true;
-	if (has_count > 0)
-		return false;
-	st = least_useful(n, s);
+	st = idle_neighbour(n, s);
+	if (st == NULL && has_count == 0)
+		st = least_useful(n, s);
 	if (st == NULL)
 		return false;
 	kr_stream_close(n, st);
