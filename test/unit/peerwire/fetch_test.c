@@ -263,6 +263,61 @@ static void test_an_overdue_block_is_asked_elsewhere(void **state)
 	assert_true(st.cancels_sent > 0);
 }
 
+/* Whether the last thing said asks for @block. */
+static bool asks_for(const struct script *s, uint32_t block)
+{
+	struct kr_msg_request m;
+
+	for (uint32_t i = 0; i < script_frame_count(s, KR_FRAME_REQUEST); i++) {
+		requested(s, i, &m);
+		if (m.first_block <= block &&
+		    block - m.first_block < m.block_count)
+			return true;
+	}
+	return false;
+}
+
+/* The first peer begins a block of the last piece and does not end it: the
+ * second is asked for it, and its block puts an end to the first. */
+static void test_a_block_that_stalls_is_taken_from_another(void **state)
+{
+	struct script *s = *state;
+	const uint32_t first = s->conn;
+	const uint64_t begun_ns = s->now_ns;
+	uint32_t blob;
+	int i;
+
+	kr_node_blob_remove(s->node, s->now_ns, fx.blob);
+	script_drain(s);
+	assert_int_equal(script_add(s, 2, 1, false, 0, &blob), KR_OK);
+	script_open(s, 4, 2, 1, KR_HAVE_ALL);
+	assert_true(asks_for(s, 0));
+	script_block(s, 4, 0, 0, KR_BLOCK_BYTES);
+	assert_non_null(script_find(s, KR_ACT_BODY));
+
+	script_accept(s, 10);
+	script_hello(s, 61, KR_PEER_AGENT);
+	script_open(s, 2, 2, 1, KR_HAVE_ALL);
+	for (i = 0; i < 1000 && !asks_for(s, 0); i++) {
+		script_plain(s, KR_FRAME_LOAD, 0, 0); /* it is there */
+		if (!asks_for(s, 0))
+			script_wait(s, 20 * KR_POLICY_MS);
+	}
+	assert_true(asks_for(s, 0));
+	assert_in_range((s->now_ns - begun_ns) / KR_POLICY_MS, 1900, 2500);
+
+	script_block(s, 2, 0, 0, KR_BLOCK_BYTES);
+	const struct kr_action *a = script_find(s, KR_ACT_CLOSE);
+	assert_non_null(a);
+	assert_int_equal(a->conn, first);
+	assert_int_equal(a->reason, KR_BYE_TIMEOUT);
+	a = script_find(s, KR_ACT_BODY);
+	assert_non_null(a);
+	assert_int_equal(a->conn, s->conn);
+	assert_false(a->discard);
+	script_body_done(s);
+}
+
 static void test_a_mixed_corrupt_piece_blames_nobody_yet(void **state)
 {
 	struct script *s = *state;
@@ -375,6 +430,7 @@ int main(void)
 		T(test_a_silent_peer_is_pinged_and_closed),
 		T(test_a_reset_gives_pieces_back),
 		T(test_an_overdue_block_is_asked_elsewhere),
+		T(test_a_block_that_stalls_is_taken_from_another),
 		T(test_a_mixed_corrupt_piece_blames_nobody_yet),
 		T(test_have_lets_a_piece_be_asked),
 		T(test_the_end_closes_the_stream_of_a_complete_peer),
