@@ -120,13 +120,20 @@ static bool are_few(const struct kr_node *n, const struct kr_swarm *s)
 	return leecher_count(s) < n->pol.reveal_neighbours_min;
 }
 
+/* Does @c give what it gets to others, and as soon as we would? */
+static bool passes_on(const struct kr_node *n, const struct kr_conn *c)
+{
+	return !c->leech && (!kr_rate_is_slow(n, c->up_bytes_per_s) ||
+			     kr_rate_is_slow(n, n->pol.up_bytes_per_s));
+}
+
 static bool may_hide(const struct kr_node *n, const struct kr_stream *st)
 {
 	const struct kr_swarm *s = st->swarm;
 	const struct kr_policy *p = &n->pol;
 
 	return p->reveal && n->role != KR_PEER_AGENT && !st->all &&
-	       !st->conn->leech && kr_picker_complete(&s->picker) &&
+	       kr_picker_complete(&s->picker) && passes_on(n, st->conn) &&
 	       s->piece_count > p->reveal_pieces * p->reveal_neighbours_min;
 }
 

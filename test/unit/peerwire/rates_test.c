@@ -147,6 +147,47 @@ static void test_peers_share_what_a_slow_seeder_gives(void **state)
 	assert_int_equal(t.timeouts, 0);
 }
 
+static void test_slow_hosts_do_not_hold_up_fast_ones(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct totals t = { 0 };
+	uint64_t fast_ns = 0;
+
+	(void)state;
+	assert_non_null(w);
+	world_init(w, 1);
+	const uint32_t blob = world_blob_add(w, 4 * MIB, 256 * KIB);
+
+	for (uint32_t i = 0; i < 11; i++) {
+		const uint64_t rate = i < 6 ? 0 : SLOW;
+
+		w->policy.up_bytes_per_s = w->policy.down_bytes_per_s = rate;
+		(void)world_host_add(w, i == 0 ? KR_PEER_ORIGIN : KR_PEER_AGENT,
+				     rate != 0 ? rate : 10 * MIB,
+				     rate != 0 ? rate : 10 * MIB);
+	}
+	world_seed(w, 0, blob);
+	for (uint32_t i = 1; i < 11; i++)
+		world_want(w, i, blob);
+	const uint64_t start_ns = w->now_ns;
+
+	assert_true(world_run_until_done(w, start_ns + 600 * WORLD_S));
+	for (uint32_t i = 0; i < 11; i++) {
+		const uint64_t ns = w->hosts[i].copies[blob].done_ns;
+
+		add_totals(w, i, &t);
+		if (i < 6 && ns > fast_ns)
+			fast_ns = ns;
+	}
+	/* Some 0.5 s; a single block that waits for a slow host is 4. */
+	assert_true(fast_ns - start_ns < 3 * WORLD_S);
+	assert_int_equal(t.timeouts, 0);
+	assert_int_equal(t.in, 10 * 4 * MIB);
+	assert_true(t.discarded + t.duplicate <= t.in / 20);
+	world_fini(w);
+	free(w);
+}
+
 static void test_a_leech_gets_all_and_gives_nothing(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -311,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_a_crowd_at_64_kib_a_second_closes_nobody),
 		cmocka_unit_test(test_what_is_not_told_is_taken_for_silence),
 		cmocka_unit_test(test_peers_share_what_a_slow_seeder_gives),
+		cmocka_unit_test(test_slow_hosts_do_not_hold_up_fast_ones),
 		cmocka_unit_test(test_a_leech_gets_all_and_gives_nothing),
 		cmocka_unit_test(test_a_leech_refuses_who_asks),
 		cmocka_unit_test(
