@@ -319,7 +319,9 @@ static enum kr_err open_pinned(struct kr_store_partial *p, bool *old)
 	if (*old && err != KR_E_NOTFOUND)
 		return err;
 	*old = false;
-	return start_over(p);
+	err = start_over(p);
+	/* A folder of ours is gone: that is no word about the blob. */
+	return err == KR_E_NOTFOUND ? KR_E_IO : err;
 }
 
 static enum kr_err new_partial(struct kr_store *s, uint64_t size_bytes,

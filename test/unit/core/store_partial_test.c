@@ -156,6 +156,20 @@ static void test_it_is_open_once_only_and_not_beside_the_blob(void **state)
 		KR_E_EXISTS);
 }
 
+/* Somebody removed our folder: not what "there is no such blob" means. */
+static void test_a_store_that_is_gone_is_an_error_of_the_disk(void **state)
+{
+	struct fixture *f = *state;
+	struct kr_store_partial *p = NULL;
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf %s/*", f->dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(
+		kr_store_partial_open(f->s, &f->digest, SIZE, PIECE, &p),
+		KR_E_IO);
+}
+
 static void test_claims_of_earlier_runs_survive_but_do_not_count(void **state)
 {
 	struct fixture *f = *state;
@@ -361,6 +375,7 @@ int main(void)
 		TEST(test_a_whole_partial_becomes_a_blob),
 		TEST(test_a_partial_is_not_visible_as_a_blob),
 		TEST(test_it_is_open_once_only_and_not_beside_the_blob),
+		TEST(test_a_store_that_is_gone_is_an_error_of_the_disk),
 		TEST(test_claims_of_earlier_runs_survive_but_do_not_count),
 		TEST(test_other_sizes_start_over),
 		TEST(test_damage_starts_over),
