@@ -71,6 +71,11 @@ static void some_policy(void)
 	p->endgame_copies_max = 1 + draw(3);
 	if (draw(4) == 0)
 		p->window_min_bytes = p->window_max_bytes = MIB;
+	/* Limits that are told; the network of the world has its own. */
+	if (draw(6) == 0)
+		p->up_bytes_per_s = (1 + draw(10)) * MIB;
+	if (draw(6) == 0)
+		p->down_bytes_per_s = (1 + draw(10)) * MIB;
 }
 
 static uint64_t some_size(uint32_t piece_bytes)
