@@ -410,9 +410,14 @@ static void on_overdue(struct kr_node *n, struct kr_request *r)
 	if (c->rate_bytes_per_s > 8192) /* it promised more than it holds */
 		c->rate_bytes_per_s -= c->rate_bytes_per_s / 4;
 	r->due_ns = kr_request_due_ns(n, c, r->len, f->attempts);
-	if (copy && other != NULL && !kr_fetch_copies_max(n, r)) {
+	if (copy && other != NULL) {
+		/* Two that are both silent must not hold the block. */
+		const bool instead = kr_fetch_copies_max(n, r);
+
 		r->late = true;
 		kr_fetch_ask_copy(n, r, other);
+		if (instead)
+			kr_request_end(n, r, true);
 	} else if ((other != NULL && !copy) || f->attempts >= ATTEMPTS_MAX) {
 		go_elsewhere(n, r); /* if need be to the same one, anew */
 	}
