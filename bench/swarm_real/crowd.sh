@@ -1,0 +1,63 @@
+# bench/swarm_real/crowd.sh - thousands of agents in a few processes, on
+# loopback, with a store each.  Sourced by swarm_real.sh.
+# shellcheck shell=bash
+
+SIZE=${SIZE:-$((4 << 20))}      # of the blob: pieces of 256 KiB
+ORIGINS=${ORIGINS:-2}
+PROCESSES=${PROCESSES:-8}       # of agents: 20,000 descriptors each suffice
+START_MS=${START_MS:-500}
+WINDOW=${WINDOW:-$((1 << 20))}  # asked for at once, per agent
+WITHIN=${WITHIN:-300}           # seconds
+
+role_ready() { curl -fs -o /dev/null -m 2 "http://127.0.0.1:$1/health"; }
+
+services_start()
+{
+	local i list=
+	for ((i = 0; i < ORIGINS; i++)); do
+		list+="${list:+, }\"127.0.0.1:$((1100 + i))\""
+		conf_origin "origin$i" 127.0.0.1 $((1200 + i)) \
+			$((1300 + i)) $((1100 + i))
+		store_fill "$WORK/data/origin$i" "$WORK/blob" "$HEX"
+		"$BUILD/kraken" origin --config "$WORK/conf/origin$i.yaml" \
+			>"$WORK/log/origin$i" 2>&1 </dev/null &
+	done
+	conf_tracker 127.0.0.1 1000 1001 "$list" "$ORIGINS"
+	"$BUILD/kraken" tracker --config "$WORK/conf/tracker.yaml" \
+		>"$WORK/log/tracker" 2>&1 </dev/null &
+	wait_for 30 role_ready 1000
+	for ((i = 0; i < ORIGINS; i++)); do
+		wait_for 30 role_ready $((1200 + i))
+	done
+}
+
+need_memory() # MIB
+{
+	local have
+	have=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' \
+		/proc/meminfo)
+	[ "$have" -ge "$1" ] ||
+		cannot "the stores are in memory: $1 MiB are needed," \
+			"$have there"
+}
+
+main()
+{
+	local agents=${1:-2600} ticks
+	need_memory $((agents * SIZE / 1048576 + 3000))
+	[ "$PROCESSES" -le "$agents" ] || PROCESSES=$agents
+	blob_make "$WORK/blob" "$SIZE"
+	HEX=$(sha256sum <"$WORK/blob")
+	HEX=${HEX%% *}
+	services_start
+	mkdir "$WORK/stores"
+	ticks=$(cpu_ticks)
+	"$BUILD/bench/swarm_real" --tracker 127.0.0.1:1001 \
+		--digest "sha256:$HEX" --dir "$WORK/stores" \
+		--agents "$agents" --processes "$PROCESSES" \
+		--start-ms "$START_MS" --window "$WINDOW" \
+		--deadline-s "$WITHIN" ||
+		fail "not every agent has the blob, or not every piece was verified"
+	echo "  all cores $(cpu_busy "$ticks") % busy, opening and checking" \
+		"included"
+}
