@@ -102,9 +102,12 @@ void kr_reg_done(struct kr_reg_call *call)
 	send_message(ask->queue, &ask->message);
 }
 
-void kr_ask_queue_wake(struct kr_ask_queue *q)
+void kr_ask_queue_tell(struct kr_ask_queue *q, atomic_bool *flag)
 {
-	send_message(q, NULL);
+	atomic_fetch_add(&q->senders, 1);
+	atomic_store(flag, true);
+	h2o_multithread_send_message(&q->receiver, NULL);
+	atomic_fetch_sub(&q->senders, 1);
 }
 
 bool kr_ask_queue_is_idle(const struct kr_ask_queue *q)

@@ -26,7 +26,7 @@ struct kr_ask_queue {
 	h2o_multithread_receiver_t receiver;
 	const struct kr_registry *registry; /* borrowed */
 	struct kr_list flying;
-	/* Threads inside kr_reg_done or kr_ask_queue_wake.  The message may be
+	/* Threads inside kr_reg_done or kr_ask_queue_tell.  The message may be
 	 * seen before its sender is back from h2o, so the queue outlives
 	 * nobody while this is not 0. */
 	atomic_uint senders;
@@ -46,8 +46,12 @@ void kr_ask_queue_init(struct kr_ask_queue *q, h2o_multithread_queue_t *mq,
 		       const struct kr_registry *registry);
 void kr_ask_queue_fini(struct kr_ask_queue *q); /* nothing is flying */
 
-/* From any thread: let the HTTP thread have a turn. */
-void kr_ask_queue_wake(struct kr_ask_queue *q);
+/*
+ * From any thread: set @flag and let the HTTP thread have a turn.  The queue is
+ * not idle from before the flag can be seen until the thread was woken, so a
+ * thread that ends because of the flag does not take the queue away under us.
+ */
+void kr_ask_queue_tell(struct kr_ask_queue *q, atomic_bool *flag);
 
 /* Nothing is flying and no thread is sending: fini is allowed. */
 bool kr_ask_queue_is_idle(const struct kr_ask_queue *q);

@@ -408,8 +408,7 @@ void kr_http_stop(struct kr_http *h)
 {
 	if (h == NULL)
 		return;
-	atomic_store(&h->stop, true);
-	kr_ask_queue_wake(&h->asks);
+	kr_ask_queue_tell(&h->asks, &h->stop);
 	(void)pthread_join(h->thread, NULL);
 	free_http(h);
 }
