@@ -4,7 +4,8 @@
 
 SIZE=${SIZE:-$((4 << 20))}      # of the blob: pieces of 256 KiB
 ORIGINS=${ORIGINS:-2}
-PROCESSES=${PROCESSES:-8}       # of agents: 20,000 descriptors each suffice
+PROCESSES=${PROCESSES:-12}      # of agents: some 60 connections each, and a
+                                # process may have 20,000 descriptors
 START_MS=${START_MS:-500}
 WINDOW=${WINDOW:-$((1 << 20))}  # asked for at once, per agent
 WITHIN=${WITHIN:-300}           # seconds
@@ -13,7 +14,7 @@ role_ready() { curl -fs -o /dev/null -m 2 "http://127.0.0.1:$1/health"; }
 
 services_start()
 {
-	local i list=
+	local i list= names=()
 	for ((i = 0; i < ORIGINS; i++)); do
 		list+="${list:+, }\"127.0.0.1:$((1100 + i))\""
 		conf_origin "origin$i" 127.0.0.1 $((1200 + i)) \
@@ -28,7 +29,21 @@ services_start()
 	wait_for 30 role_ready 1000
 	for ((i = 0; i < ORIGINS; i++)); do
 		wait_for 30 role_ready $((1200 + i))
+		names+=("origin$i")
 	done
+	metainfo_make
+	meta_spread "$HEX" "${names[@]}"
+}
+
+# By a HEAD to an agent, which downloads nothing and is stopped then.
+metainfo_make()
+{
+	conf_agent warm 127.0.0.1 '"127.0.0.1:1001"'
+	"$BUILD/kraken" agent --config "$WORK/conf/warm.yaml" \
+		>"$WORK/log/warm" 2>&1 </dev/null &
+	wait_for 30 metainfo_known "http://127.0.0.1:16000/v2/bench/crowd/blobs/sha256:$HEX"
+	kill "$!"
+	wait "$!" || fail "the agent did not stop well"
 }
 
 need_memory() # MIB
@@ -49,6 +64,7 @@ main()
 	blob_make "$WORK/blob" "$SIZE"
 	HEX=$(sha256sum <"$WORK/blob")
 	HEX=${HEX%% *}
+	sysctl -qw net.ipv4.ip_local_port_range="15000 65535"
 	services_start
 	mkdir "$WORK/stores"
 	ticks=$(cpu_ticks)

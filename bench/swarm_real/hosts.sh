@@ -14,12 +14,14 @@ START_MS=${START_MS:-500}     # clients start evenly within
 SEEDS=${SEEDS:-5}             # of the prediction
 TOLERANCE=${TOLERANCE:-20}    # percent, of p99
 LIMIT=${LIMIT:-256k}          # what a link queues before it drops
-BURST=${BURST:-16k}
+BURST=${BURST:-128k}        # no less, or every segment is cut by hand
 WITHIN=${WITHIN:-300}         # seconds; then it has failed
 SCENARIO=${SCENARIO:-$ROOT/bench/scenarios/real20.yaml}
 SIM=${SIM:-$BUILD/bench/swarm_sim}
 OUT=${OUT:-}                  # a file for the times of the hosts
-AGENT_ARGS=${AGENT_ARGS:-}
+SYSCTL=${SYSCTL:-}            # of each host, as net.ipv4.tcp_wmem=...
+AGENT_ARGS=${AGENT_ARGS:-}    # as --set swarm.window_min=1MiB
+SIM_ARGS=${SIM_ARGS:-}        # the same to swarm_sim
 
 # ip_of INDEX: of host, origins after the hosts
 ip_of() { echo "10.$((77 + $1 / 250)).$(($1 % 250 + 1)).2"; }
@@ -44,21 +46,8 @@ host_make()
 	tc -n "$name" qdisc add dev eth0 $tbf
 	# bbr, where it is the default, does not share a shaped link
 	ip netns exec "$name" sysctl -qw net.ipv4.tcp_congestion_control=reno
-}
-
-conf_agent() # INDEX
-{
-	cat >"$WORK/conf/h$1.yaml" <<-END
-	cluster: bench
-	registry: {ip: 127.0.0.1, port: 16000}
-	server: {port: 16002}
-	peer: {ip: $(ip_of "$1"), port: 16001}
-	tracker: {hosts: {static: ["$ROUTER:15003"]}}
-	build_index: {hosts: {static: ["$ROUTER:15004"]}}
-	store: {dir: $WORK/data/h$1}
-	limits: {work_threads: 2}
-	log: {level: warn}
-	END
+	# shellcheck disable=SC2086
+	[ -z "$SYSCTL" ] || ip netns exec "$name" sysctl -qw $SYSCTL
 }
 
 run_in() # NAMESPACE ROLE NAME [ARGS]
@@ -78,7 +67,7 @@ host_ready()
 
 world_start()
 {
-	local i list=
+	local i list= origins=()
 	ROUTER=10.77.1.1
 	sysctl -qw net.ipv4.ip_forward=1
 	for ((i = 0; i < HOSTS + ORIGINS; i++)); do
@@ -94,7 +83,7 @@ world_start()
 	"$BUILD/kraken" tracker --config "$WORK/conf/tracker.yaml" \
 		>"$WORK/log/tracker" 2>&1 </dev/null &
 	for ((i = 0; i < HOSTS; i++)); do
-		conf_agent "$i"
+		conf_agent "h$i" "$(ip_of "$i")" "\"$ROUTER:15003\""
 		# shellcheck disable=SC2086
 		run_in "h$i" agent "h$i" $AGENT_ARGS
 	done
@@ -104,13 +93,11 @@ world_start()
 	for ((i = HOSTS; i < HOSTS + ORIGINS; i++)); do
 		wait_for 30 host_ready "$i" "$(ip_of "$i"):15001"
 	done
-	wait_for 30 metainfo_known
-}
-
-# A HEAD downloads nothing; it makes the origins make the metainfo.
-metainfo_known()
-{
-	ip netns exec h0 curl -fsI -o /dev/null -m 5 "$URL"
+	wait_for 30 metainfo_known "$URL" ip netns exec h0
+	for ((i = HOSTS; i < HOSTS + ORIGINS; i++)); do
+		origins+=("h$i")
+	done
+	meta_spread "$HEX" "${origins[@]}"
 }
 
 client() # INDEX MS-TO-START-AT
@@ -211,7 +198,8 @@ predict()
 {
 	local seed
 	for ((seed = 1; seed <= SEEDS; seed++)); do
-		"$SIM" "$SCENARIO" --seed "$seed" \
+		# shellcheck disable=SC2086
+		"$SIM" "$SCENARIO" --seed "$seed" $SIM_ARGS \
 			--set "hosts=$HOSTS" --set "origins=$ORIGINS" \
 			--set "size=$SIZE" --set "up=$CAP" --set "down=$CAP" \
 			--set "start=${START_MS}ms" --csv "$WORK/sim.csv" \
@@ -249,8 +237,8 @@ main()
 	ticks=$(cpu_ticks)
 	clients_run
 	busy=$(cpu_busy "$ticks")
-	cpu=$(ps -eo comm=,cputimes= | awk '$1 == "kraken" { s += $2 }
-		END { print s }')
+	cpu=$(cat /proc/[0-9]*/stat 2>/dev/null | awk '$2 == "(kraken)" {
+		s += $14 + $15 } END { printf "%.1f", s / 100 }')
 	echo "hosts: $HOSTS, origins $ORIGINS, $((SIZE >> 20)) MiB," \
 		"$CAP bytes/s both ways, start within $START_MS ms;" \
 		"all cores $busy % busy, kraken $cpu s of them"

@@ -92,7 +92,24 @@ store_fill()
 	cp "$2" "$1/blobs/sha256/${3:0:2}/$3"
 }
 
-# conf_origin NAME IP PORT-OF-SERVER PEER RPC / conf_tracker ...: YAML
+# meta_spread HEX NAME...: what one origin has made is given to the others, as
+# a push does; an origin serves no peer a blob whose metainfo it never made
+meta_spread()
+{
+	local hex=$1 name from=
+	shift
+	for name in "$@"; do
+		[ ! -e "$WORK/data/$name/meta/$hex" ] ||
+			from=$WORK/data/$name/meta/$hex
+	done
+	[ -n "$from" ] || fail "no origin has made the metainfo"
+	for name in "$@"; do
+		[ -e "$WORK/data/$name/meta/$hex" ] ||
+			cp "$from" "$WORK/data/$name/meta/$hex"
+	done
+}
+
+# conf_origin NAME IP PORT-OF-SERVER PEER RPC
 conf_origin()
 {
 	cat >"$WORK/conf/$1.yaml" <<-END
@@ -106,7 +123,7 @@ conf_origin()
 	END
 }
 
-# conf_tracker IP SERVER RPC ORIGIN,...
+# conf_tracker IP SERVER RPC ORIGIN,... REPLICAS
 conf_tracker()
 {
 	cat >"$WORK/conf/tracker.yaml" <<-END
@@ -118,6 +135,32 @@ conf_tracker()
 	health: {interval: 200ms}
 	log: {level: warn}
 	END
+}
+
+# conf_agent NAME IP TRACKER: nobody asks for a tag, so its build-index is a
+# port where nobody listens
+conf_agent()
+{
+	cat >"$WORK/conf/$1.yaml" <<-END
+	cluster: bench
+	registry: {ip: 127.0.0.1, port: 16000}
+	server: {port: 16002}
+	peer: {ip: $2, port: 16001}
+	tracker: {hosts: {static: [$3]}}
+	build_index: {hosts: {static: ["$2:9"]}}
+	store: {dir: $WORK/data/$1}
+	limits: {work_threads: 2}
+	log: {level: warn}
+	END
+}
+
+# metainfo_known URL [COMMAND...]: a HEAD of the blob by way of an agent.  It
+# downloads nothing; an origin makes the metainfo, the tracker remembers it.
+metainfo_known()
+{
+	local url=$1
+	shift
+	"$@" curl -fsI -o /dev/null -m 5 "$url"
 }
 
 # cpu_ticks: busy and all, of the whole machine
