@@ -44,15 +44,21 @@ wait_ready agent3
 get_same agent3 test/liar "$digest"
 expect_eq "$(pieces_failed agent3)" 0 "pieces that failed on a third agent"
 
-# An origin's disk may rot, too.  The agent that has seen nobody lie yet gets
-# what it wants from the other origin.
+# An origin's disk may rot, too.  The agent sees nobody else at first, so that it
+# meets a bad piece for sure; it gets what it wants when the other is back.
 corrupt "$(stored origin1 "$digest")"
 role_stop agent1
 role_stop agent2
 role_stop agent3
+role_stop origin2
 role_start agent4 agent
 wait_ready agent4
-get_same agent4 test/liar "$digest"
+get_same agent4 test/liar "$digest" &
+reader=$!
+has_failed() { [ "$(pieces_failed agent4)" -ge 1 ]; }
+wait_for 20 has_failed
+role_run origin2
+wait "$reader"
 failed=$(pieces_failed agent4)
 say "pieces from a rotten origin that failed: $failed"
 expect_ge "$failed" 1 "pieces of the rotten origin that failed"
