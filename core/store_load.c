@@ -72,7 +72,7 @@ static enum kr_err for_each_file(struct kr_store *s, const char *folder,
 /* folder/name, cut if the name is longer than any of ours. */
 static void path_of(char *path, const char *folder, const char *name)
 {
-	snprintf(path, KR_STORE_PATH_MAX, "%s/%.200s", folder, name);
+	snprintf(path, KR_STORE_PATH_MAX, "%.50s/%.200s", folder, name);
 }
 
 static enum kr_err add_entry(struct kr_store *s, enum kr_store_kind kind,
