@@ -22,6 +22,8 @@ struct conn {
 	uint32_t request_count;
 };
 
+#define COMPLAIN_EVERY_NS UINT64_C(1000000000)
+
 struct kr_rpc_server {
 	struct kr_io *io;
 	struct kr_rpc_server_opts opts;
@@ -31,6 +33,8 @@ struct kr_rpc_server {
 	uint32_t conn_count; /* not freed yet */
 	struct kr_post last;
 	bool closed, listener_gone;
+	uint64_t complained_ns; /* a crowd must not fill the log */
+	uint64_t unsaid_count;
 	struct kr_metric *connections;
 	struct kr_metric **requests; /* by method; then of any other name */
 };
@@ -73,13 +77,31 @@ static void bury(struct conn *c)
 	kr_rpc_link_close(&c->link);
 }
 
+/* Say what is wrong with a client, but once a second at most. */
+static void complain(struct kr_rpc_server *s, const char *what,
+		     const struct kr_addr *from, enum kr_err why)
+{
+	const uint64_t now_ns = kr_io_now_ns(s->io);
+
+	if (s->complained_ns != 0 &&
+	    now_ns - s->complained_ns < COMPLAIN_EVERY_NS) {
+		s->unsaid_count++;
+		return;
+	}
+	kr_log_warn("rpc", what, KR_ADDR("from", from), KR_ERR("error", why),
+		    KR_U64("connections", s->conn_count),
+		    KR_U64("others_unsaid", s->unsaid_count));
+	s->complained_ns = now_ns;
+	s->unsaid_count = 0;
+}
+
 static void on_dead(struct kr_rpc_link *l, enum kr_err why)
 {
 	struct conn *c = conn_of(l);
 
 	if (why == KR_E_PROTO || why == KR_E_TOOBIG)
-		kr_log_warn("rpc", "connection closed: not our protocol",
-			    KR_ADDR("from", &c->from), KR_ERR("error", why));
+		complain(c->server, "connection closed: not our protocol",
+			 &c->from, why);
 	bury(c);
 }
 
@@ -188,11 +210,10 @@ static void answer(struct kr_rpc_request *req, struct kr_bytes head,
 		c->request_count--;
 		enum kr_err err = kr_rpc_link_send(&c->link, head, body);
 		if (err != KR_OK) {
-			kr_log_warn("rpc",
-				    "connection closed: it does not "
-				    "read its answers",
-				    KR_ADDR("from", &c->from),
-				    KR_ERR("error", err));
+			complain(c->server,
+				 "connection closed: it does not read its "
+				 "answers",
+				 &c->from, err);
 			bury(c);
 		} else {
 			c->link.rx_ns = kr_io_now_ns(c->server->io);
@@ -266,9 +287,7 @@ static void on_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 	if (!s->closed && s->conn_count < s->opts.connections_max)
 		c = calloc(1, sizeof(*c));
 	if (c == NULL || kr_u64_map_put(&s->conns, s->next_id, c) != KR_OK) {
-		kr_log_warn("rpc", "connection refused: too many",
-			    KR_ADDR("from", from),
-			    KR_U64("connections", s->conn_count));
+		complain(s, "connection refused: too many", from, KR_E_LIMIT);
 		free(c);
 		(void)close(fd);
 		return;

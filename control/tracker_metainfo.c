@@ -89,7 +89,7 @@ static void on_answer(struct kr_origins_ask *a, enum kr_err err,
 	if (err == KR_OK)
 		keep(q->service, &q->ref.digest, result);
 	else
-		kr_log_warn("tracker", "no metainfo",
+		kr_log_info("tracker", "no metainfo",
 			    KR_DIGEST("digest", &q->ref.digest),
 			    KR_STR("ns", q->ref.ns), KR_STR("why", text));
 	end_question(q, result, err, text);
