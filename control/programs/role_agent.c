@@ -107,19 +107,8 @@ static enum kr_err open_swarm(struct role *r)
 	return KR_OK;
 }
 
-static enum kr_err open_registry(struct role *r)
+static void attach(struct role *r)
 {
-	const struct kr_conf *c = &r->rt.conf;
-	struct kr_http_opts opts = {
-		.role = "agent",
-		.pull = true,
-		.registry = &r->desk.registry,
-		.manifest_bytes_max = c->manifest_bytes_max,
-		.connections_max = (uint32_t)c->http_connections,
-		.idle_timeout_ns = c->http_idle_ns,
-	};
-	enum kr_err err;
-
 	kr_desk_open(&r->desk, r->rt.io);
 	r->desk_open = true;
 	r->pull = (struct kr_pull){
@@ -127,22 +116,12 @@ static enum kr_err open_registry(struct role *r)
 		.transfer = r->transfer,
 		.indexes = r->indexes,
 		.trackers = r->trackers,
-		.manifest_bytes_max = c->manifest_bytes_max,
+		.manifest_bytes_max = r->rt.conf.manifest_bytes_max,
 	};
-	kr_pull_attach(&r->pull, &r->desk);
 	r->ready = (struct kr_ready){ .indexes = r->indexes,
 				      .trackers = r->trackers };
+	kr_pull_attach(&r->pull, &r->desk);
 	kr_ready_attach(&r->ready, &r->desk);
-	err = kr_runtime_addr(c->registry_ip, c->registry_port, &opts.listen);
-	if (err == KR_OK)
-		err = kr_http_start(&opts, &r->http);
-	if (err != KR_OK)
-		kr_log_error(
-			"agent", "cannot serve the registry",
-			KR_STR("ip", c->registry_ip),
-			KR_U64("port", c->registry_port), KR_ERR("why", err),
-			KR_STR("do", "free the port or set registry.port"));
-	return err;
 }
 
 static void close_all(struct role *r)
@@ -172,12 +151,12 @@ int kr_agent_main(int argc, char **argv)
 	err = kr_hosts_indexes(&r.rt, &r.indexes);
 	if (err == KR_OK)
 		err = open_swarm(&r);
-	if (err == KR_OK)
-		err = open_registry(&r);
 	if (err == KR_OK) {
-		r.rt.registry = &r.desk.registry;
-		err = kr_runtime_run(&r.rt);
+		attach(&r);
+		err = kr_runtime_serve(&r.rt, &r.desk.registry, false, &r.http);
 	}
+	if (err == KR_OK)
+		err = kr_runtime_run(&r.rt);
 	close_all(&r);
 	kr_runtime_close(&r.rt);
 	return err == KR_OK ? EXIT_SUCCESS : EXIT_FAILURE;

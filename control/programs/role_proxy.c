@@ -124,33 +124,6 @@ static void attach(struct role *r)
 	kr_ready_attach(&r->ready, &r->desk);
 }
 
-static enum kr_err open_registry(struct role *r)
-{
-	const struct kr_conf *c = &r->rt.conf;
-	struct kr_http_opts opts = {
-		.role = "proxy",
-		.pull = true,
-		.push = true,
-		.registry = &r->desk.registry,
-		.manifest_bytes_max = c->manifest_bytes_max,
-		.connections_max = (uint32_t)c->http_connections,
-		.idle_timeout_ns = c->http_idle_ns,
-		.advertise = c->advertise[0] != '\0' ? c->advertise : NULL,
-	};
-	enum kr_err err =
-		kr_runtime_addr(c->registry_ip, c->registry_port, &opts.listen);
-
-	if (err == KR_OK)
-		err = kr_http_start(&opts, &r->http);
-	if (err != KR_OK)
-		kr_log_error(
-			"proxy", "cannot serve the registry",
-			KR_STR("ip", c->registry_ip),
-			KR_U64("port", c->registry_port), KR_ERR("why", err),
-			KR_STR("do", "free the port or set registry.port"));
-	return err;
-}
-
 static void close_all(struct role *r)
 {
 	if (r->http != NULL)
@@ -183,12 +156,10 @@ int kr_proxy_main(int argc, char **argv)
 	err = open_parts(&r);
 	if (err == KR_OK) {
 		attach(&r);
-		err = open_registry(&r);
+		err = kr_runtime_serve(&r.rt, &r.desk.registry, true, &r.http);
 	}
-	if (err == KR_OK) {
-		r.rt.registry = &r.desk.registry;
+	if (err == KR_OK)
 		err = kr_runtime_run(&r.rt);
-	}
 	close_all(&r);
 	kr_runtime_close(&r.rt);
 	return err == KR_OK ? EXIT_SUCCESS : EXIT_FAILURE;

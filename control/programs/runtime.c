@@ -308,6 +308,39 @@ static enum kr_err start_server(struct kr_runtime *rt)
 	return err;
 }
 
+enum kr_err kr_runtime_serve(struct kr_runtime *rt,
+			     const struct kr_registry *reg, bool push,
+			     struct kr_http **ret)
+{
+	const struct kr_conf *c = &rt->conf;
+	struct kr_http_opts opts = {
+		.role = kr_role_name(rt->role),
+		.pull = true,
+		.push = push,
+		.registry = reg,
+		.manifest_bytes_max = c->manifest_bytes_max,
+		.connections_max = (uint32_t)c->http_connections,
+		.idle_timeout_ns = c->http_idle_ns,
+	};
+	enum kr_err err =
+		kr_runtime_addr(c->registry_ip, c->registry_port, &opts.listen);
+
+	if (push && c->advertise[0] != '\0') /* no key of an agent */
+		opts.advertise = c->advertise;
+	if (err == KR_OK)
+		err = kr_http_start(&opts, ret);
+	if (err != KR_OK) {
+		kr_log_error(
+			"runtime", "cannot serve the registry",
+			KR_STR("ip", c->registry_ip),
+			KR_U64("port", c->registry_port), KR_ERR("why", err),
+			KR_STR("do", "free the port or set registry.port"));
+		return err;
+	}
+	rt->registry = reg;
+	return KR_OK;
+}
+
 enum kr_err kr_runtime_run(struct kr_runtime *rt)
 {
 	enum kr_err err = start_server(rt);

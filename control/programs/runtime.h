@@ -41,6 +41,12 @@ KR_NODISCARD enum kr_err kr_runtime_open(struct kr_runtime *rt,
  * until SIGTERM or SIGINT, stop that server. */
 KR_NODISCARD enum kr_err kr_runtime_run(struct kr_runtime *rt);
 
+/* Serve the registry API as configured, answered by @reg, which answers
+ * /readiness too; @push: uploads as well.  What is wrong has been said. */
+KR_NODISCARD enum kr_err kr_runtime_serve(struct kr_runtime *rt,
+					  const struct kr_registry *reg,
+					  bool push, struct kr_http **ret);
+
 /* kr_http_stop waits for calls that only the reactor can end: stop @h in a
  * thread of its own and turn the ring meanwhile. */
 void kr_runtime_stop_http(struct kr_runtime *rt, struct kr_http *h);
