@@ -18,6 +18,7 @@ test: # everything that a change has to pass
 	bash test/run.sh
 
 bench-swarm: # the simulated swarm; SCENARIO=name SEED=n for one run
+	bash test/setup.sh bench
 	SCENARIO="$(SCENARIO)" SEED="$(SEED)" sh bench/bench_swarm.sh
 
 clean:

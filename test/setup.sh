@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test/setup.sh build|demo|test - the Debian packages that a target needs.
+# test/setup.sh build|demo|test|bench - the Debian packages that a target needs.
 #
 # Installs what is missing and nothing else; asks the network only then.
 # Without root it prints the command that is to be typed, and fails.
@@ -17,8 +17,9 @@ case ${1-} in
 build) wanted="$build" ;;
 demo) wanted="$build $clients" ;;
 test) wanted="$build $clients $checks" ;;
+bench) wanted="$build $clients bsdextrautils gnuplot-nox" ;;
 *)
-	echo "usage: test/setup.sh build|demo|test" >&2
+	echo "usage: test/setup.sh build|demo|test|bench" >&2
 	exit 2
 	;;
 esac
