@@ -315,6 +315,10 @@ static bool open_process(struct process *p)
 	kr_policy_defaults(&p->policy);
 	p->policy.window_max_bytes = p->c->opts.window_bytes;
 	p->policy.window_min_bytes = p->c->opts.window_bytes;
+	p->policy.degree_target = p->c->opts.degree;
+	p->policy.degree_max = 2 * p->c->opts.degree;
+	p->policy.conns_max = 4 * p->c->opts.degree;
+	p->policy.dials_max = (p->c->opts.degree + 1) / 2;
 	p->ret->ring_rss_bytes = rss_bytes();
 	for (uint32_t i = 0; i < p->count; i++) {
 		if (open_agent(p, &p->agents[i], p->first + i) != KR_OK)
@@ -344,22 +348,6 @@ static void look(struct process *p)
 	}
 }
 
-static void close_agent(struct agent *a)
-{
-	kr_io_timer_stop(a->p->io, &a->timer);
-	if (!a->ended && a->ret->began_ns != 0) {
-		if (a->blob != NULL)
-			kr_blob_wait_cancel(&a->wait);
-		else
-			kr_trackers_ask_cancel(&a->ask);
-	}
-	if (a->blob != NULL)
-		kr_blob_put(a->blob);
-	kr_trackers_close(a->trackers);
-	kr_transfer_close(a->transfer);
-	kr_store_close(a->store);
-}
-
 bool agents_run(struct crowd *c, uint32_t index)
 {
 	const uint32_t n = c->opts.agents, of = c->opts.processes;
@@ -380,11 +368,5 @@ bool agents_run(struct crowd *c, uint32_t index)
 	look(&p);
 	for (uint32_t i = 0; i < p.count; i++)
 		p.agents[i].ret->intact = is_intact(&p.agents[i], buf);
-	for (uint32_t i = 0; i < p.count; i++)
-		close_agent(&p.agents[i]);
-	kr_ring_close(p.io);
-	kr_work_pool_close(p.pool);
-	free(p.agents);
-	free(buf);
 	return true;
 }

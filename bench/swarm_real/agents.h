@@ -30,6 +30,8 @@ struct crowd_opts {
 	uint64_t start_ns;    /* agents begin evenly within */
 	uint64_t deadline_ns; /* from the first to the last */
 	uint64_t window_bytes;
+	uint32_t degree; /* neighbours wanted; at most 4 times as many
+			    connections */
 };
 
 struct crowd_agent {
@@ -68,8 +70,9 @@ struct crowd {
 	struct crowd_agent agents[];
 };
 
-/* Be process @index of the crowd until it is told to stop; false: something
- * failed and was complained about. */
+/* Be process @index of the crowd until it is told to stop; the process must end
+ * then, with all that is open.  false: something failed and was complained
+ * about. */
 bool agents_run(struct crowd *c, uint32_t index);
 
 #endif

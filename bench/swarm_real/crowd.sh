@@ -4,9 +4,11 @@
 
 SIZE=${SIZE:-$((4 << 20))}      # of the blob: pieces of 256 KiB
 ORIGINS=${ORIGINS:-2}
-PROCESSES=${PROCESSES:-12}      # of agents: some 60 connections each, and a
-                                # process may have 20,000 descriptors
-START_MS=${START_MS:-500}
+PROCESSES=${PROCESSES:-8}       # of agents, that may have 20,000 descriptors
+DEGREE=${DEGREE:-8}             # neighbours wanted, of 18: twice as many at
+                                # most, and four times as many connections
+START_MS=${START_MS:-}          # agents start within; nothing: 8 ms each, some
+                                # 500 MB/s, which is more than two cores serve
 WINDOW=${WINDOW:-$((1 << 20))}  # asked for at once, per agent
 WITHIN=${WITHIN:-300}           # seconds
 
@@ -60,6 +62,7 @@ main()
 {
 	local agents=${1:-2600} ticks
 	need_memory $((agents * SIZE / 1048576 + 3000))
+	START_MS=${START_MS:-$((8 * agents))}
 	[ "$PROCESSES" -le "$agents" ] || PROCESSES=$agents
 	blob_make "$WORK/blob" "$SIZE"
 	HEX=$(sha256sum <"$WORK/blob")
@@ -71,7 +74,7 @@ main()
 	"$BUILD/bench/swarm_real" --tracker 127.0.0.1:1001 \
 		--digest "sha256:$HEX" --dir "$WORK/stores" \
 		--agents "$agents" --processes "$PROCESSES" \
-		--start-ms "$START_MS" --window "$WINDOW" \
+		--start-ms "$START_MS" --window "$WINDOW" --degree "$DEGREE" \
 		--deadline-s "$WITHIN" ||
 		fail "not every agent has the blob, or not every piece was verified"
 	echo "  all cores $(cpu_busy "$ticks") % busy, opening and checking" \

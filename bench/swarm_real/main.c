@@ -3,7 +3,7 @@
  *
  *	swarm_real --tracker IP:PORT --digest sha256:HEX --dir DIR
  *	           [--agents N] [--processes N] [--start-ms N] [--window BYTES]
- *	           [--deadline-s N]
+ *	           [--degree N] [--deadline-s N]
  *
  * DIR is on a disk that has room for the blob times the agents.  The parent
  * has children and a clock; the children have a ring each (agents.h).
@@ -28,7 +28,7 @@
 #include "core/log.h"
 #include "peerwire/metainfo.h"
 
-enum { AGENTS_MAX = 20000, OPEN_S = 120, CLOSE_S = 120 };
+enum { AGENTS_MAX = 20000, OPEN_S = 120, CLOSE_S = 60 };
 #define S_NS UINT64_C(1000000000)
 
 static int usage(void)
@@ -36,7 +36,8 @@ static int usage(void)
 	fputs("usage: swarm_real --tracker IP:PORT --digest sha256:HEX --dir "
 	      "DIR\n"
 	      "                  [--agents N] [--processes N] [--start-ms N]\n"
-	      "                  [--window BYTES] [--deadline-s N]\n",
+	      "                  [--window BYTES] [--degree N] [--deadline-s "
+	      "N]\n",
 	      stderr);
 	return 2;
 }
@@ -61,6 +62,8 @@ static bool take(const char *name, const char *value, struct crowd_opts *o)
 		o->processes = (uint32_t)n;
 	else if (strcmp(name, "--start-ms") == 0)
 		o->start_ns = n * 1000000;
+	else if (strcmp(name, "--degree") == 0)
+		o->degree = (uint32_t)n;
 	else if (strcmp(name, "--window") == 0)
 		o->window_bytes = n;
 	else if (strcmp(name, "--deadline-s") == 0)
@@ -76,6 +79,7 @@ static bool parse(int argc, char **argv, struct crowd_opts *o)
 				  .processes = 4,
 				  .start_ns = S_NS / 2,
 				  .window_bytes = 1 << 20,
+				  .degree = 8,
 				  .deadline_ns = 300 * S_NS };
 	for (int i = 1; i < argc; i += 2)
 		if (i + 1 == argc || !take(argv[i], argv[i + 1], o))
@@ -83,7 +87,8 @@ static bool parse(int argc, char **argv, struct crowd_opts *o)
 	return o->tracker_name != NULL && o->digest.alg == KR_SHA256 &&
 	       o->dir != NULL && o->agents > 0 && o->agents <= AGENTS_MAX &&
 	       o->processes > 0 && o->processes <= CROWD_PROCESSES_MAX &&
-	       o->processes <= o->agents && o->window_bytes > 0;
+	       o->processes <= o->agents && o->window_bytes > 0 &&
+	       o->degree > 0 && o->degree < 1000;
 }
 
 /* ---- children ----------------------------------------------------------- */
@@ -108,7 +113,7 @@ static pid_t start_process(struct crowd *c, uint32_t index)
 	if (getppid() != parent)
 		_exit(1);
 	signal(SIGPIPE, SIG_IGN);
-	kr_log_set_level(KR_LOG_WARN);
+	kr_log_set_level(KR_LOG_ERROR);
 	_exit(agents_run(c, index) ? 0 : 1);
 }
 
