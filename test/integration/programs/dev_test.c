@@ -27,8 +27,9 @@
 #include "core/clock.h"
 #include "test/support/test.h"
 
-enum { OFFSET = 7300, TEXT_BYTES = 32 * 1024 };
-#define OFFSET_TEXT "7300"
+/* Between the ports of a kraken dev and those of test/e2e. */
+enum { OFFSET = 3500, TEXT_BYTES = 32 * 1024 };
+#define OFFSET_TEXT "3500"
 static const uint64_t WAIT_NS = UINT64_C(40000000000);
 
 struct cluster {
@@ -275,7 +276,7 @@ static void a_port_that_is_taken_is_named_before_anything_starts(void **state)
 	start(c);
 	assert_int_equal(wait_ended(c), EXIT_FAILURE);
 	(void)close(fd);
-	assert_non_null(strstr(printed(c), "port 22303 (tracker)"));
+	assert_non_null(strstr(printed(c), "port 18503 (tracker)"));
 	assert_null(strstr(c->text, "starting"));
 }
 
@@ -283,7 +284,7 @@ static void status_of_a_running_cluster_is_ready_and_of_a_dead_one_not(
 	void **state)
 {
 	struct cluster *c = *state;
-	char *argv[] = { "status", "127.0.0.1:23302", NULL };
+	char *argv[] = { "status", "127.0.0.1:19502", NULL };
 
 	assert_int_equal(kr_status_main(2, argv), EXIT_FAILURE);
 	start(c);
