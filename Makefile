@@ -1,7 +1,7 @@
 # Thin on purpose: the build is CMake's, what the targets do is in test/.
 BUILD ?= build/gcc
 
-.PHONY: build demo test bench-swarm clean
+.PHONY: build demo test bench-swarm bench-swarm-real clean
 
 build: # the executable: build/gcc/kraken
 	bash test/setup.sh build
@@ -20,6 +20,12 @@ test: # everything that a change has to pass
 bench-swarm: # the simulated swarm; SCENARIO=name SEED=n for one run
 	bash test/setup.sh bench
 	SCENARIO="$(SCENARIO)" SEED="$(SEED)" sh bench/bench_swarm.sh
+
+bench-swarm-real: # real agents, as root: a crowd, and hosts against swarm_sim
+	cmake -S . -B build/bench -G Ninja
+	ninja -C build/bench kraken swarm_real swarm_sim
+	bash bench/swarm_real/swarm_real.sh crowd $(AGENTS)
+	bash bench/swarm_real/swarm_real.sh hosts $(HOSTS)
 
 clean:
 	rm -rf build

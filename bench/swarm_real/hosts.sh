@@ -7,7 +7,7 @@
 #
 # Rates are of payload: tbf counts frames of 1514 bytes that carry 1448.
 
-CAP=${CAP:-4000000}           # bytes per second of a host, each way
+CAP=${CAP:-3000000}           # bytes per second of a host, each way
 SIZE=${SIZE:-$((64 << 20))}   # of the blob
 ORIGINS=${ORIGINS:-2}
 START_MS=${START_MS:-500}     # clients start evenly within
@@ -229,7 +229,7 @@ compare() # real p50 p99 max, simulated p50 p99 max bound copies
 main()
 {
 	local ticks busy cpu real simulated
-	HOSTS=${1:-20}
+	HOSTS=${1:-30}
 	blob_make "$WORK/blob" "$SIZE"
 	HEX=$(sha256sum <"$WORK/blob")
 	HEX=${HEX%% *}
