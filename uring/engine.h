@@ -138,6 +138,8 @@ struct kr_io {
 	bool ring_is_open;
 	bool sigpipe_was_blocked;
 	uint64_t now_ns;
+	uint64_t
+		pause_said_ns; /* when the log last said that accepting pauses */
 	struct kr_timers timers;
 	struct kr_recv_ring recv;
 	struct kr_pipes pipes;

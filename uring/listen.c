@@ -41,13 +41,22 @@ static void resume_accept(struct kr_timer *t)
 	step_accept(l->io, &l->op);
 }
 
+/* While descriptors are short every pause would be a line. */
+#define PAUSE_SAY_NS UINT64_C(1000000000)
+
 static void pause_accept(struct kr_io *io, struct kr_listener *l, int errnum)
 {
-	kr_log_warn("uring", "accepting pauses for 100 ms",
-		    KR_ADDR("listener", &l->at),
-		    KR_ERR("cause", kr_err_of(errnum)),
-		    KR_STR("do", "raise the limit of open files, or lower the "
-				 "number of connections"));
+	if (io->stats.accept_pauses == 0 ||
+	    io->now_ns - io->pause_said_ns >= PAUSE_SAY_NS) {
+		kr_log_warn(
+			"uring", "accepting pauses for 100 ms",
+			KR_ADDR("listener", &l->at),
+			KR_ERR("cause", kr_err_of(errnum)),
+			KR_STR("do",
+			       "raise the limit of open files, or lower the "
+			       "number of connections"));
+		io->pause_said_ns = io->now_ns;
+	}
 	io->stats.accept_pauses++;
 	l->paused = true;
 	kr_op_list_append(&io->paused, &l->op);
