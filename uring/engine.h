@@ -138,8 +138,7 @@ struct kr_io {
 	bool ring_is_open;
 	bool sigpipe_was_blocked;
 	uint64_t now_ns;
-	uint64_t
-		pause_said_ns; /* when the log last said that accepting pauses */
+	uint64_t pause_said_ns; /* the log's last line about a pause */
 	struct kr_timers timers;
 	struct kr_recv_ring recv;
 	struct kr_pipes pipes;
