@@ -152,6 +152,26 @@ static void make_way(struct kr_transfer *t)
 		kr_blob_fail(oldest, KR_E_CANCELED, true);
 }
 
+static struct kr_blob *find_idle(struct kr_transfer *t)
+{
+	kr_list_for_each (it, &t->all_blobs) {
+		struct kr_blob *b = KR_CONTAINER_OF(it, struct kr_blob, link);
+
+		if (b->refs == 0 && b->is_listed &&
+		    b->state == KR_BLOB_COMPLETE)
+			return b;
+	}
+	return NULL;
+}
+
+void kr_blobs_let_go(struct kr_transfer *t)
+{
+	struct kr_blob *b;
+
+	while ((b = find_idle(t)) != NULL)
+		kr_blob_fail(b, KR_E_CANCELED, true);
+}
+
 static enum kr_err add_to_node(struct kr_blob *b, uint32_t lookup)
 {
 	struct kr_transfer *t = b->t;

@@ -305,6 +305,25 @@ static void open_again(struct kr_blob *b)
 				on_retry);
 }
 
+/*
+ * The store is full of blobs that are pinned because they are open: announced,
+ * or lingering.  Those are of less use than one that is asked for now.
+ */
+static void make_room(struct kr_blob *b)
+{
+	struct kr_transfer *t = b->t;
+
+	if (b->room_tries++ == KR_ROOM_TRIES_MAX || t->is_closing) {
+		fail(b, "open", KR_E_NOSPC);
+		return;
+	}
+	if (t->need_room != NULL)
+		t->need_room(t->ctx, b->size_bytes);
+	kr_blobs_let_go(t);
+	kr_io_timer_set(t->io, &b->timer, kr_transfer_now(t) + KR_OPEN_RETRY_NS,
+			on_retry);
+}
+
 static enum kr_err prepare(struct kr_blob *b)
 {
 	const size_t words = kr_bitset_words(b->meta.piece_count);
@@ -336,6 +355,8 @@ static void on_open(struct kr_job *j)
 			work(b, run_resume, on_resumed);
 		else if (err == KR_E_EXISTS)
 			open_again(b);
+		else if (err == KR_E_NOSPC)
+			make_room(b);
 		else
 			fail(b, "open", err);
 	}

@@ -353,9 +353,15 @@ void kr_trackers_need_peers(struct kr_trackers *t, struct kr_blob *b)
 	arm_soon(t, KR_TRACKERS_BATCH_NS);
 }
 
+static void prolong(struct kr_trackers *t, struct seed *s)
+{
+	s->until_ns = kr_io_now_ns(t->io) + t->seed_ttl_ns;
+	kr_list_del(&s->link);
+	kr_list_add_tail(&t->seeds, &s->link);
+}
+
 void kr_trackers_completed(struct kr_trackers *t, struct kr_blob *b)
 {
-	const uint64_t until = kr_io_now_ns(t->io) + t->seed_ttl_ns;
 	struct seed *s = kr_digest_map_get(&t->seed_of, kr_blob_digest(b));
 
 	if (t->leech_only) {
@@ -365,9 +371,7 @@ void kr_trackers_completed(struct kr_trackers *t, struct kr_blob *b)
 	}
 	kr_trackers_need_peers(t, b);
 	if (s != NULL) {
-		s->until_ns = until;
-		kr_list_del(&s->link);
-		kr_list_add_tail(&t->seeds, &s->link);
+		prolong(t, s);
 		return;
 	}
 	s = calloc(1, sizeof(*s));
@@ -378,10 +382,23 @@ void kr_trackers_completed(struct kr_trackers *t, struct kr_blob *b)
 		return;
 	}
 	s->blob = kr_blob_get(b);
-	s->until_ns = until;
-	kr_list_add_tail(&t->seeds, &s->link);
+	kr_list_init(&s->link);
+	prolong(t, s);
 	t->seed_count++;
 	kr_digest_map_del(&t->gone, kr_blob_digest(b));
+}
+
+void kr_trackers_make_room(struct kr_trackers *t, uint64_t bytes)
+{
+	uint64_t given = 0;
+
+	while (!kr_list_empty(&t->seeds) && given / 2 < bytes) {
+		struct seed *s =
+			KR_CONTAINER_OF(t->seeds.next, struct seed, link);
+
+		given += kr_blob_size_bytes(s->blob);
+		drop_seed(t, s);
+	}
 }
 
 void kr_trackers_used(struct kr_trackers *t, struct kr_blob *b)
@@ -391,7 +408,7 @@ void kr_trackers_used(struct kr_trackers *t, struct kr_blob *b)
 	if (s == NULL)
 		kr_trackers_completed(t, b);
 	else
-		s->until_ns = kr_io_now_ns(t->io) + t->seed_ttl_ns;
+		prolong(t, s);
 }
 
 /* ---- reports ------------------------------------------------------------*/

@@ -66,6 +66,10 @@ void kr_trackers_completed(struct kr_trackers *t, struct kr_blob *b);
  * longer, and told soon if it was not announced before. */
 void kr_trackers_used(struct kr_trackers *t, struct kr_blob *b);
 
+/* The store is full: announce the oldest completed blobs no longer, until twice
+ * @bytes of them are given back. */
+void kr_trackers_make_room(struct kr_trackers *t, uint64_t bytes);
+
 /* Peer @id sent bytes of @d that were not those. */
 void kr_trackers_report(struct kr_trackers *t, const struct kr_digest *d,
 			const struct kr_peer_id *id);

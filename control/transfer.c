@@ -380,6 +380,7 @@ enum kr_err kr_transfer_open(const struct kr_transfer_opts *opts,
 	t->verify_full = opts->verify_full;
 	t->ctx = opts->ctx;
 	t->need_peers = opts->need_peers;
+	t->need_room = opts->need_room;
 	t->bad_peer = opts->bad_peer;
 	t->changed = opts->changed;
 	init_lists(t);

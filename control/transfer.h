@@ -57,6 +57,10 @@ struct kr_transfer_opts {
 			 const struct kr_addr *addr);
 	/* A blob became complete or was let go; may be NULL: for announces. */
 	void (*changed)(void *ctx, struct kr_blob *b, bool complete);
+	/* The store has no room for @bytes: give back references that nobody
+	 * waits for; may be NULL.  Blobs without references are let go then,
+	 * so that the store may delete the least recently used. */
+	void (*need_room)(void *ctx, uint64_t bytes);
 };
 
 KR_NODISCARD enum kr_err kr_transfer_open(const struct kr_transfer_opts *opts,

@@ -50,6 +50,7 @@ enum {
 	KR_SLICE_BYTES = 128 * 1024, /* written and hashed while in cache */
 	KR_RESUME_TURN_BYTES = 8 * 1024 * 1024,
 	KR_OPEN_TRIES_MAX = 100,
+	KR_ROOM_TRIES_MAX = 4,
 };
 
 #define KR_MS_NS         UINT64_C(1000000)
@@ -197,6 +198,7 @@ struct kr_blob {
 	uint32_t readers;      /* bit per reader index in use */
 	struct kr_timer timer; /* linger, or the next try to open */
 	uint32_t open_tries;
+	uint32_t room_tries; /* the store was full */
 
 	struct kr_job job; /* open, resume, commit: one after the other */
 	enum kr_err job_err;
@@ -207,6 +209,8 @@ struct kr_blob {
 
 struct kr_blob *kr_blob_make(struct kr_transfer *t, const struct kr_digest *d,
 			     const char *ns, uint64_t size_bytes);
+/* Let go of complete blobs that nobody here refers to. */
+void kr_blobs_let_go(struct kr_transfer *t);
 void kr_blob_hold(struct kr_blob *b);
 void kr_blob_drop(struct kr_blob *b); /* may free it */
 struct kr_blob *kr_blob_find(struct kr_transfer *t, const struct kr_digest *d);
@@ -311,6 +315,7 @@ struct kr_transfer {
 			 const struct kr_peer_id *id,
 			 const struct kr_addr *addr);
 	void (*changed)(void *ctx, struct kr_blob *b, bool complete);
+	void (*need_room)(void *ctx, uint64_t bytes);
 
 	struct kr_listener listener;
 	struct kr_timer node_timer, stats_timer, call_timer, close_timer;

@@ -51,6 +51,14 @@ static void changed(void *ctx, struct kr_blob *b, bool complete)
 		kr_trackers_completed(r->trackers, b);
 }
 
+static void need_room(void *ctx, uint64_t bytes)
+{
+	struct role *r = ctx;
+
+	if (r->trackers != NULL)
+		kr_trackers_make_room(r->trackers, bytes);
+}
+
 /* What an earlier run left is announced again: else a restart of all agents
  * puts everything on the origins. */
 struct stored {
@@ -94,6 +102,7 @@ static enum kr_err open_swarm(struct role *r)
 		.need_peers = need_peers,
 		.bad_peer = bad_peer,
 		.changed = changed,
+		.need_room = need_room,
 	};
 	enum kr_err err = kr_hosts_trackers(&r->rt, &r->trackers);
 
