@@ -1,39 +1,18 @@
-#include "control/index.h"
+#include "control/index_internal.h"
 
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/hlc.h"
-#include "control/index_msg.h"
-#include "control/queue.h"
 #include "core/clock.h"
 #include "core/hash.h"
 #include "core/log.h"
-#include "core/map.h"
 
-enum { CACHE_DEFAULT = 65536, NAMES_BYTES_MAX = 512 * 1024 };
-
-static const char schema[] = "CREATE TABLE IF NOT EXISTS tag ("
-			     " repo TEXT NOT NULL COLLATE BINARY,"
-			     " tag TEXT NOT NULL COLLATE BINARY,"
-			     " digest TEXT NOT NULL,"
-			     " clock INTEGER NOT NULL,"
-			     " node INTEGER NOT NULL,"
-			     " PRIMARY KEY (repo, tag)) WITHOUT ROWID;";
+enum { CACHE_DEFAULT = 65536 };
 
 struct cached {
 	struct kr_list link; /* least recently used first */
 	struct kr_digest key;
 	struct kr_index_entry entry;
-};
-
-struct kr_index {
-	struct kr_index_opts opts;
-	struct kr_io *io;
-	struct kr_hlc clock;
-	struct kr_digest_map cache; /* by the hash of the name */
-	struct kr_list by_use;
 };
 
 /* ---- grammar (OCI distribution-spec, "Pulling manifests") ---- */
@@ -121,12 +100,6 @@ static void drop(struct kr_index *ix, struct cached *c)
 	free(c);
 }
 
-/* Does @a win over @b? */
-static bool wins(const struct kr_index_entry *a, const struct kr_index_entry *b)
-{
-	return a->clock != b->clock ? a->clock > b->clock : a->node > b->node;
-}
-
 static struct cached *lookup(struct kr_index *ix,
 			     const struct kr_index_entry *e)
 {
@@ -141,12 +114,13 @@ static struct cached *lookup(struct kr_index *ix,
 }
 
 /* Best effort: what is not here is in the database. */
-static void keep(struct kr_index *ix, const struct kr_index_entry *e)
+void kr_index_keep(struct kr_index *ix, const struct kr_index_entry *e)
 {
 	struct cached *c = lookup(ix, e);
 
 	if (c != NULL) {
-		if (wins(e, &c->entry))
+		if (kr_index_later(e->clock, e->node, c->entry.clock,
+				   c->entry.node))
 			c->entry = *e;
 		return;
 	}
@@ -197,8 +171,17 @@ static void on_changed(struct kr_db_req *db, enum kr_err err)
 	struct kr_index_req *r = req_of(db);
 
 	if (err == KR_OK)
-		keep(r->ix, &r->entry);
+		kr_index_keep(r->ix, &r->entry);
 	r->done(r, err);
+}
+
+static void on_got(struct kr_db_req *db, enum kr_err err)
+{
+	struct kr_index_req *r = req_of(db);
+
+	if (err == KR_OK)
+		kr_index_keep(r->ix, &r->entry);
+	r->done(r, err == KR_OK && r->entry.deleted ? KR_E_NOTFOUND : err);
 }
 
 static void begin(struct kr_index *ix, struct kr_index_req *r,
@@ -207,7 +190,7 @@ static void begin(struct kr_index *ix, struct kr_index_req *r,
 	memset(r, 0, sizeof(*r));
 	r->ix = ix;
 	r->done = done;
-	kr_buf_init(&r->names, NAMES_BYTES_MAX);
+	kr_buf_init(&r->names, KR_INDEX_NAMES_MAX);
 }
 
 static bool set_name(struct kr_index_req *r, const char *repo, const char *tag)
@@ -220,206 +203,6 @@ static bool set_name(struct kr_index_req *r, const char *repo, const char *tag)
 	memcpy(r->entry.repo, repo, repo_len + 1);
 	memcpy(r->entry.tag, tag, tag_len + 1);
 	return true;
-}
-
-static enum kr_err prepare(sqlite3 *sql, const char *text, sqlite3_stmt **ret)
-{
-	return kr_db_err(sqlite3_prepare_v2(sql, text, -1, ret, NULL));
-}
-
-/* ---- on the pool ---- */
-
-/* Fill in digest, clock and node of @e.  KR_E_NOTFOUND. */
-static enum kr_err select_entry(sqlite3 *sql, struct kr_index_entry *e)
-{
-	sqlite3_stmt *st;
-	const char *text;
-	int rc;
-	enum kr_err err = prepare(sql,
-				  "SELECT digest, clock, node FROM tag"
-				  " WHERE repo = ?1 AND tag = ?2",
-				  &st);
-
-	if (err != KR_OK)
-		return err;
-	(void)sqlite3_bind_text(st, 1, e->repo, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_text(st, 2, e->tag, -1, SQLITE_STATIC);
-	rc = sqlite3_step(st);
-	if (rc == SQLITE_ROW) {
-		text = (const char *)sqlite3_column_text(st, 0);
-		e->clock = (uint64_t)sqlite3_column_int64(st, 1);
-		e->node = (uint64_t)sqlite3_column_int64(st, 2);
-		if (text == NULL ||
-		    kr_digest_parse(text, strlen(text), &e->digest) != KR_OK)
-			err = KR_E_CORRUPT;
-	} else {
-		err = rc == SQLITE_DONE ? KR_E_NOTFOUND : kr_db_err(rc);
-	}
-	(void)sqlite3_finalize(st);
-	return err;
-}
-
-static enum kr_err write_entry(sqlite3 *sql, const struct kr_index_entry *e)
-{
-	char text[KR_DIGEST_TEXT_MAX];
-	sqlite3_stmt *st;
-	int rc;
-	enum kr_err err = prepare(
-		sql, "INSERT OR REPLACE INTO tag VALUES (?1, ?2, ?3, ?4, ?5)",
-		&st);
-
-	if (err != KR_OK)
-		return err;
-	(void)sqlite3_bind_text(st, 1, e->repo, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_text(st, 2, e->tag, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_text(st, 3, kr_digest_print(&e->digest, text), -1,
-				SQLITE_TRANSIENT);
-	(void)sqlite3_bind_int64(st, 4, (sqlite3_int64)e->clock);
-	(void)sqlite3_bind_int64(st, 5, (sqlite3_int64)e->node);
-	rc = sqlite3_step(st);
-	(void)sqlite3_finalize(st);
-	return kr_db_err(rc);
-}
-
-static enum kr_err queue_copies(const struct kr_index_req *r, sqlite3 *sql)
-{
-	const struct kr_index_opts *o = &r->ix->opts;
-	uint8_t buf[KR_INDEX_MSG_ENTRY_MAX];
-	char key[KR_INDEX_REPO_MAX + KR_INDEX_TAG_MAX];
-	struct kr_mp_writer w;
-	enum kr_err err = KR_OK;
-	const size_t repo_len = strlen(r->entry.repo);
-
-	memcpy(key, r->entry.repo, repo_len);
-	key[repo_len] = ':';
-	memcpy(key + repo_len + 1, r->entry.tag, strlen(r->entry.tag) + 1);
-	kr_mp_w_init(&w, buf, sizeof(buf));
-	kr_index_msg_entry_encode(&w, &r->entry);
-	kr_assert(!w.overflow);
-	for (uint32_t i = 0; err == KR_OK && i < o->copy_kind_count; i++)
-		err = kr_queue_add_in(sql, o->copy_kinds[i], key,
-				      (struct kr_bytes){ buf, w.len },
-				      kr_clock_wall_ns());
-	return err;
-}
-
-/* A put was stamped before others that may have been merged since; where one
- * of them is later, that one stays. */
-static enum kr_err run_put(struct kr_db_req *db, struct sqlite3 *sql)
-{
-	struct kr_index_req *r = req_of(db);
-	struct kr_index_entry there = r->entry;
-	enum kr_err err = select_entry(sql, &there);
-
-	if (err == KR_OK && wins(&there, &r->entry)) {
-		r->entry = there;
-		return KR_OK;
-	}
-	if (err == KR_OK || err == KR_E_NOTFOUND)
-		err = write_entry(sql, &r->entry);
-	if (err == KR_OK)
-		err = queue_copies(r, sql);
-	r->changed = err == KR_OK;
-	return err;
-}
-
-static enum kr_err run_merge(struct kr_db_req *db, struct sqlite3 *sql)
-{
-	struct kr_index_req *r = req_of(db);
-	struct kr_index_entry there = r->entry;
-	enum kr_err err = select_entry(sql, &there);
-
-	if (err == KR_OK && !wins(&r->entry, &there)) {
-		r->entry = there;
-		return KR_OK;
-	}
-	if (err == KR_OK || err == KR_E_NOTFOUND)
-		err = write_entry(sql, &r->entry);
-	r->changed = err == KR_OK;
-	return err;
-}
-
-static enum kr_err run_get(struct kr_db_req *db, struct sqlite3 *sql)
-{
-	return select_entry(sql, &req_of(db)->entry);
-}
-
-/* Collect a list of names from @st, which asks for one more than max. */
-static enum kr_err collect(struct kr_index_req *r, sqlite3_stmt *st)
-{
-	enum kr_err err = KR_OK;
-	int rc = SQLITE_DONE;
-
-	while (err == KR_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-		const char *name = (const char *)sqlite3_column_text(st, 0);
-
-		if (r->name_count == r->max) {
-			r->more = true;
-			break;
-		}
-		if (name == NULL)
-			err = KR_E_NOMEM;
-		else
-			err = kr_buf_append(&r->names, name, strlen(name) + 1);
-		r->name_count += err == KR_OK;
-	}
-	(void)sqlite3_finalize(st);
-	return err != KR_OK ? err : kr_db_err(rc);
-}
-
-static enum kr_err repo_exists(sqlite3 *sql, const char *repo)
-{
-	sqlite3_stmt *st;
-	int rc;
-	enum kr_err err =
-		prepare(sql, "SELECT 1 FROM tag WHERE repo = ?1 LIMIT 1", &st);
-
-	if (err != KR_OK)
-		return err;
-	(void)sqlite3_bind_text(st, 1, repo, -1, SQLITE_STATIC);
-	rc = sqlite3_step(st);
-	(void)sqlite3_finalize(st);
-	return rc == SQLITE_DONE ? KR_E_NOTFOUND : kr_db_err(rc);
-}
-
-/* entry.repo is the repository, entry.tag what comes before the first. */
-static enum kr_err run_list(struct kr_db_req *db, struct sqlite3 *sql)
-{
-	struct kr_index_req *r = req_of(db);
-	sqlite3_stmt *st;
-	enum kr_err err = repo_exists(sql, r->entry.repo);
-
-	if (err == KR_OK)
-		err = prepare(sql,
-			      "SELECT tag FROM tag WHERE repo = ?1 AND tag > ?2"
-			      " ORDER BY tag LIMIT ?3",
-			      &st);
-	if (err != KR_OK)
-		return err;
-	(void)sqlite3_bind_text(st, 1, r->entry.repo, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_text(st, 2, r->entry.tag, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_int64(st, 3, (sqlite3_int64)r->max + 1);
-	return collect(r, st);
-}
-
-/* r->last is what comes before the first; entry.repo the prefix. */
-static enum kr_err run_repos(struct kr_db_req *db, struct sqlite3 *sql)
-{
-	struct kr_index_req *r = req_of(db);
-	sqlite3_stmt *st;
-	enum kr_err err = prepare(sql,
-				  "SELECT DISTINCT repo FROM tag"
-				  " WHERE repo > ?1 AND repo >= ?2"
-				  " AND substr(repo, 1, length(?2)) = ?2"
-				  " ORDER BY repo LIMIT ?3",
-				  &st);
-
-	if (err != KR_OK)
-		return err;
-	(void)sqlite3_bind_text(st, 1, r->last, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_text(st, 2, r->entry.repo, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_int64(st, 3, (sqlite3_int64)r->max + 1);
-	return collect(r, st);
 }
 
 /* ---- the operations ---- */
@@ -436,7 +219,21 @@ void kr_index_put(struct kr_index *ix, struct kr_index_req *r, const char *repo,
 	r->entry.digest = *digest;
 	r->entry.clock = kr_hlc_next(&ix->clock, ix->opts.wall_ns());
 	r->entry.node = ix->opts.node;
-	kr_db_submit(ix->opts.db, &r->db, run_put, on_changed);
+	kr_db_submit(ix->opts.db, &r->db, kr_index_run_put, on_changed);
+}
+
+void kr_index_untag(struct kr_index *ix, struct kr_index_req *r,
+		    const char *repo, const char *tag, kr_index_done_fn *done)
+{
+	begin(ix, r, done);
+	if (!set_name(r, repo, tag)) {
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	r->entry.deleted = true;
+	r->entry.clock = kr_hlc_next(&ix->clock, ix->opts.wall_ns());
+	r->entry.node = ix->opts.node;
+	kr_db_submit(ix->opts.db, &r->db, kr_index_run_untag, on_changed);
 }
 
 void kr_index_get(struct kr_index *ix, struct kr_index_req *r, const char *repo,
@@ -451,11 +248,11 @@ void kr_index_get(struct kr_index *ix, struct kr_index_req *r, const char *repo,
 	}
 	c = lookup(ix, &r->entry);
 	if (c == NULL) {
-		kr_db_submit(ix->opts.db, &r->db, run_get, on_changed);
+		kr_db_submit(ix->opts.db, &r->db, kr_index_run_get, on_got);
 		return;
 	}
 	r->entry = c->entry;
-	answer(ix, r, KR_OK);
+	answer(ix, r, c->entry.deleted ? KR_E_NOTFOUND : KR_OK);
 }
 
 void kr_index_merge(struct kr_index *ix, struct kr_index_req *r,
@@ -477,7 +274,7 @@ void kr_index_merge(struct kr_index *ix, struct kr_index_req *r,
 		answer(ix, r, KR_E_INVALID);
 		return;
 	}
-	kr_db_submit(ix->opts.db, &r->db, run_merge, on_changed);
+	kr_db_submit(ix->opts.db, &r->db, kr_index_run_merge, on_changed);
 }
 
 static void set_max(struct kr_index_req *r, uint32_t max)
@@ -500,7 +297,7 @@ void kr_index_list(struct kr_index *ix, struct kr_index_req *r,
 	}
 	memcpy(r->entry.repo, repo, repo_len + 1);
 	memcpy(r->entry.tag, last, last_len + 1);
-	kr_db_submit(ix->opts.db, &r->db, run_list, on_done);
+	kr_db_submit(ix->opts.db, &r->db, kr_index_run_list, on_done);
 }
 
 void kr_index_repos(struct kr_index *ix, struct kr_index_req *r,
@@ -518,25 +315,10 @@ void kr_index_repos(struct kr_index *ix, struct kr_index_req *r,
 	}
 	memcpy(r->entry.repo, prefix, prefix_len + 1);
 	memcpy(r->last, last, last_len + 1);
-	kr_db_submit(ix->opts.db, &r->db, run_repos, on_done);
+	kr_db_submit(ix->opts.db, &r->db, kr_index_run_repos, on_done);
 }
 
 /* ---- life ---- */
-
-/* The clock goes on where the newest entry left it. */
-static enum kr_err run_newest(struct kr_db_req *db, struct sqlite3 *sql)
-{
-	struct kr_index_req *r = req_of(db);
-	sqlite3_stmt *st;
-	enum kr_err err = prepare(sql, "SELECT max(clock) FROM tag", &st);
-
-	if (err != KR_OK)
-		return err;
-	if (sqlite3_step(st) == SQLITE_ROW)
-		r->entry.clock = (uint64_t)sqlite3_column_int64(st, 0);
-	(void)sqlite3_finalize(st);
-	return KR_OK;
-}
 
 static void on_newest(struct kr_index_req *r, enum kr_err err)
 {
@@ -548,10 +330,12 @@ enum kr_err kr_index_open(const struct kr_index_opts *opts,
 {
 	struct kr_index_req r;
 	struct kr_index *ix;
-	enum kr_err err = kr_db_schema(opts->db, schema);
+	enum kr_err err = kr_db_schema(opts->db, kr_index_tag_schema);
 
 	kr_assert(opts->node != 0 &&
 		  opts->copy_kind_count <= KR_INDEX_PEERS_MAX);
+	if (err == KR_OK)
+		err = kr_db_schema(opts->db, kr_index_object_schema);
 	if (err != KR_OK)
 		return err;
 	ix = calloc(1, sizeof(*ix));
@@ -567,7 +351,7 @@ enum kr_err kr_index_open(const struct kr_index_opts *opts,
 	kr_list_init(&ix->by_use);
 
 	begin(ix, &r, on_newest);
-	kr_db_submit(opts->db, &r.db, run_newest, on_done);
+	kr_db_submit(opts->db, &r.db, kr_index_run_newest, on_done);
 	kr_db_drain(opts->db);
 	if (r.err != KR_OK) {
 		kr_index_close(ix);

@@ -1,6 +1,7 @@
 /*
- * control/index.h - tags: (repository, tag) -> digest, durable, each a
- * last-writer-wins register.
+ * control/index.h - tags: (repository, tag) -> digest or "deleted", durable,
+ * each a last-writer-wins register.  What else is in a repository is in
+ * control/index_object.h.
  *
  * A value carries a hybrid logical clock and the id of the node that wrote it;
  * of two values the one of the later clock, then of the higher node id, wins,
@@ -35,7 +36,8 @@ enum {
 struct kr_index_entry {
 	char repo[KR_INDEX_REPO_MAX];
 	char tag[KR_INDEX_TAG_MAX];
-	struct kr_digest digest;
+	struct kr_digest digest; /* zero when deleted */
+	bool deleted;
 	uint64_t clock; /* hlc.h */
 	uint64_t node;  /* who wrote it */
 };
@@ -63,7 +65,7 @@ struct kr_index_req {
 	uint32_t max;
 	char last[KR_INDEX_REPO_MAX];
 	struct kr_index_entry entry; /* put, merge: what is there now; get */
-	bool changed;                /* put, merge: it won */
+	bool changed;                /* put, untag, merge: it won */
 	struct kr_buf names; /* list: `name_count` names, each with its NUL;
 				to be released with kr_buf_fini */
 	uint32_t name_count;
@@ -91,7 +93,13 @@ void kr_index_put(struct kr_index *ix, struct kr_index_req *r, const char *repo,
 		  const char *tag, const struct kr_digest *digest,
 		  kr_index_done_fn *done);
 
-/* KR_OK: r->entry.  KR_E_NOTFOUND. */
+/* KR_OK: the tag is gone, everywhere once it was copied; its repository and
+ * what it named stay.  KR_E_NOTFOUND: there was none. */
+void kr_index_untag(struct kr_index *ix, struct kr_index_req *r,
+		    const char *repo, const char *tag, kr_index_done_fn *done);
+
+/* KR_OK: r->entry.  KR_E_NOTFOUND; r->entry.deleted: because it was deleted,
+ * as far as this index knows. */
 void kr_index_get(struct kr_index *ix, struct kr_index_req *r, const char *repo,
 		  const char *tag, kr_index_done_fn *done);
 
@@ -102,7 +110,8 @@ void kr_index_merge(struct kr_index *ix, struct kr_index_req *r,
 		    kr_index_done_fn *done);
 
 /* At most @max (1 .. KR_INDEX_LIST_MAX) tags of @repo in byte order, after
- * @last ("": from the start).  KR_E_NOTFOUND: no such repository. */
+ * @last ("": from the start).  KR_E_NOTFOUND: no such repository, that is none
+ * with a tag or a manifest. */
 void kr_index_list(struct kr_index *ix, struct kr_index_req *r,
 		   const char *repo, const char *last, uint32_t max,
 		   kr_index_done_fn *done);

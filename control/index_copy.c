@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/index_msg.h"
 #include "core/clock.h"
 #include "core/list.h"
 #include "core/log.h"
@@ -18,6 +19,8 @@ struct slot {
 	const struct kr_queue_item *item;
 	struct kr_rpc_call call;
 	struct kr_queue_req req;
+	struct kr_index_object_req object;
+	uint8_t *params; /* of an object */
 };
 
 struct index_copy {
@@ -61,8 +64,13 @@ static void rest(struct index_copy *c)
 				on_timer);
 }
 
-static void end_slot(struct index_copy *c)
+static void end_slot(struct slot *s)
 {
+	struct index_copy *c = s->copy;
+
+	kr_index_object_fini(&s->object);
+	free(s->params);
+	s->params = NULL;
 	c->under_way--;
 	if (c->under_way > 0)
 		return;
@@ -75,10 +83,24 @@ static void on_settled(struct kr_queue_req *r, enum kr_err err)
 	struct slot *s = KR_CONTAINER_OF(r, struct slot, req);
 
 	if (err != KR_OK)
-		kr_log_error("index", "a copied tag stays queued",
+		kr_log_error("index", "a copied entry stays queued",
 			     KR_STR("index", s->copy->name),
 			     KR_ERR("error", err));
-	end_slot(s->copy);
+	end_slot(s);
+}
+
+static void fail_slot(struct slot *s, enum kr_err err, const char *text)
+{
+	struct index_copy *c = s->copy;
+
+	if (!c->failing)
+		kr_log_warn("index", "cannot copy an entry; will retry",
+			    KR_STR("index", c->name),
+			    KR_STR("key", s->item->key), KR_ERR("error", err),
+			    KR_STR("said", text));
+	c->failing = true;
+	kr_queue_fail(c->opts.queue, &s->req, s->item, kr_clock_wall_ns(),
+		      on_settled);
 }
 
 static void on_merged(struct kr_rpc_call *call, enum kr_err err,
@@ -89,25 +111,83 @@ static void on_merged(struct kr_rpc_call *call, enum kr_err err,
 
 	(void)result;
 	if (c->stopped) {
-		end_slot(c);
+		end_slot(s);
 		return;
 	}
 	if (err == KR_OK) {
 		if (c->failing)
-			kr_log_info("index", "tags are copied again",
+			kr_log_info("index", "entries are copied again",
 				    KR_STR("index", c->name));
 		c->failing = false;
 		kr_queue_done(c->opts.queue, &s->req, s->item, on_settled);
 		return;
 	}
-	if (!c->failing)
-		kr_log_warn("index", "cannot copy a tag; will retry",
-			    KR_STR("index", c->name),
-			    KR_STR("tag", s->item->key), KR_ERR("error", err),
-			    KR_STR("said", text));
-	c->failing = true;
-	kr_queue_fail(c->opts.queue, &s->req, s->item, kr_clock_wall_ns(),
-		      on_settled);
+	fail_slot(s, err, text);
+}
+
+static void call(struct slot *s, const char *method, struct kr_bytes params)
+{
+	struct index_copy *c = s->copy;
+
+	kr_rpc_call(c->client, &s->call, method, params, c->opts.timeout_ns,
+		    on_merged);
+}
+
+/* ---- objects ---- */
+
+static enum kr_err encode_object(struct slot *s, size_t *ret_len)
+{
+	const struct kr_index_object *o = &s->object.obj;
+	const size_t cap = kr_index_msg_object_len(o, "", 0);
+	struct kr_mp_writer w;
+
+	s->params = malloc(cap);
+	if (s->params == NULL)
+		return KR_E_NOMEM;
+	kr_mp_w_init(&w, s->params, cap);
+	kr_index_msg_object_encode(&w, o, "", 0, true);
+	return kr_mp_w_done(&w, ret_len);
+}
+
+static void on_read(struct kr_index_object_req *r, enum kr_err err)
+{
+	struct slot *s = KR_CONTAINER_OF(r, struct slot, object);
+	size_t len = 0;
+
+	if (s->copy->stopped) {
+		end_slot(s);
+		return;
+	}
+	if (err == KR_OK)
+		err = encode_object(s, &len);
+	if (err == KR_OK)
+		call(s, "index.merge_object",
+		     (struct kr_bytes){ s->params, len });
+	else
+		fail_slot(s, err, "");
+}
+
+static void copy_object(struct slot *s)
+{
+	const struct kr_bytes name = { s->item->payload, s->item->payload_len };
+	struct kr_index_msg_object m;
+	const enum kr_err err = kr_index_msg_object_decode(name, &m);
+
+	kr_assert(err == KR_OK); /* index_object_sql.c wrote it */
+	kr_index_object_read(s->copy->opts.index, &s->object, m.o.kind,
+			     m.o.repo, &m.o.digest, on_read);
+}
+
+/* ---- batches ---- */
+
+static void begin_slot(struct slot *s)
+{
+	if (s->item->key[0] == KR_INDEX_KEY_MARK)
+		copy_object(s);
+	else
+		call(s, "index.merge",
+		     (struct kr_bytes){ s->item->payload,
+					s->item->payload_len });
 }
 
 static void on_taken(struct kr_queue_req *r, enum kr_err err)
@@ -125,10 +205,7 @@ static void on_taken(struct kr_queue_req *r, enum kr_err err)
 
 		s->copy = c;
 		s->item = &c->items[i];
-		kr_rpc_call(c->client, &s->call, "index.merge",
-			    (struct kr_bytes){ s->item->payload,
-					       s->item->payload_len },
-			    c->opts.timeout_ns, on_merged);
+		begin_slot(s);
 	}
 }
 

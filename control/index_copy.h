@@ -1,6 +1,10 @@
 /*
- * control/index_copy.h - copies the puts of this build-index to another one:
- * takes what is due from a queue, calls index.merge, says done or failed.
+ * control/index_copy.h - copies what this build-index wrote to another one:
+ * takes what is due from a queue, calls index.merge or index.merge_object,
+ * says done or failed.
+ *
+ * A copied tag is in the queue; an object (control/index_object.h), which may
+ * be large, is named there and read when its turn has come.
  *
  * Private to index_rpc.c.  Threads: reactor only.
  */
@@ -10,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "control/index.h"
 #include "control/queue.h"
 #include "control/rpc.h"
 #include "core/err.h"
@@ -22,6 +27,7 @@ struct index_copy;
 struct index_copy_opts {
 	struct kr_io *io;
 	struct kr_queue *queue;
+	struct kr_index *index;
 	const char *name;
 	struct kr_addr to;
 	uint64_t timeout_ns, interval_ns;

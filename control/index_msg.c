@@ -4,6 +4,12 @@
 
 #include "control/msg_util.h"
 
+static void w_bool(struct kr_mp_writer *w, const char *key, bool value)
+{
+	kr_mp_w_cstr(w, key);
+	kr_mp_w_bool(w, value);
+}
+
 /* ---- entries ---- */
 
 static void write_name(struct kr_mp_writer *w, const char *repo,
@@ -33,7 +39,10 @@ void kr_index_msg_entry_encode(struct kr_mp_writer *w,
 {
 	kr_mp_w_map(w, 5);
 	write_name(w, e->repo, e->tag);
-	kr_msg_w_digest(w, "digest", &e->digest);
+	if (e->deleted)
+		w_bool(w, "deleted", true);
+	else
+		kr_msg_w_digest(w, "digest", &e->digest);
 	kr_msg_w_u64(w, "clock", e->clock);
 	kr_msg_w_u64(w, "node", e->node);
 }
@@ -43,6 +52,12 @@ void kr_index_msg_digest_encode(struct kr_mp_writer *w,
 {
 	kr_mp_w_map(w, 1);
 	kr_msg_w_digest(w, "digest", digest);
+}
+
+void kr_index_msg_deleted_encode(struct kr_mp_writer *w, bool deleted)
+{
+	kr_mp_w_map(w, 1);
+	w_bool(w, "deleted", deleted);
 }
 
 enum { HAS_CLOCK = 16, HAS_NODE = 32 };
@@ -70,6 +85,8 @@ static enum kr_err entry_field(void *ctx, struct kr_bytes key,
 		c->has |= KR_INDEX_MSG_DIGEST;
 		return kr_msg_digest(r, &e->digest);
 	}
+	if (kr_msg_is(key, "deleted"))
+		return kr_mp_r_bool(r, &e->deleted);
 	if (kr_msg_is(key, "clock")) {
 		c->has |= HAS_CLOCK;
 		return kr_mp_r_u64(r, &e->clock);
@@ -91,6 +108,10 @@ enum kr_err kr_index_msg_entry_decode(struct kr_bytes params, unsigned need,
 	err = kr_msg_map_whole(params, entry_field, &c);
 	if ((c.has & HAS_CLOCK) && (c.has & HAS_NODE))
 		c.has |= KR_INDEX_MSG_STAMP;
+	if (ret->deleted) {
+		memset(&ret->digest, 0, sizeof(ret->digest));
+		c.has |= KR_INDEX_MSG_DIGEST;
+	}
 	return err == KR_OK && (c.has & need) != need ? KR_E_PROTO : err;
 }
 
@@ -101,6 +122,8 @@ enum kr_err kr_index_msg_digest_decode(struct kr_bytes result,
 	enum kr_err err =
 		kr_index_msg_entry_decode(result, KR_INDEX_MSG_DIGEST, &e);
 
+	if (err == KR_OK && e.deleted)
+		return KR_E_NOTFOUND;
 	if (err == KR_OK)
 		*ret = e.digest;
 	return err;

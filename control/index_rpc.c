@@ -6,14 +6,18 @@
 
 #include "control/index_copy.h"
 #include "control/index_msg.h"
-#include "control/rpc.h"
+#include "control/index_rpc_internal.h"
 #include "core/clock.h"
 #include "core/list.h"
 
 #define COPY_TIMEOUT_NS  UINT64_C(10000000000)
 #define COPY_INTERVAL_NS UINT64_C(1000000000)
 
-enum { REQUEST_LEN_MAX = 64 * 1024, PEER_NAME_MAX = 48 };
+enum {
+	/* a manifest with all it refers to and its descriptor */
+	REQUEST_LEN_MAX = KR_INDEX_REFS_MAX + KR_INDEX_DESC_MAX + 256 * 1024,
+	PEER_NAME_MAX = 48,
+};
 
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS node ("
@@ -45,12 +49,14 @@ static struct op *op_of(struct kr_index_req *r)
 	return KR_CONTAINER_OF(r, struct op, req);
 }
 
-static void fail(struct kr_rpc_request *rpc, enum kr_err err)
+void kr_index_rpc_fail(struct kr_rpc_request *rpc, enum kr_err err)
 {
 	static const char *const texts[KR_ERR_COUNT] = {
 		[KR_E_NOTFOUND] = "no such repository or tag",
 		[KR_E_INVALID] = "malformed repository, tag or digest",
 		[KR_E_NOSPC] = "the disk of the build-index is full",
+		[KR_E_DENIED] = "a manifest of the repository refers to it",
+		[KR_E_TOOBIG] = "more than the build-index keeps of a manifest",
 	};
 
 	kr_rpc_fail(rpc, err, texts[err]);
@@ -61,7 +67,7 @@ static void end(struct op *op, enum kr_err err, struct kr_bytes result)
 	if (err == KR_OK)
 		kr_rpc_reply(op->rpc, result);
 	else
-		fail(op->rpc, err);
+		kr_index_rpc_fail(op->rpc, err);
 	kr_buf_fini(&op->req.names);
 	free(op);
 }
@@ -71,7 +77,7 @@ static struct op *begin(struct kr_index_service *s, struct kr_rpc_request *rpc)
 	struct op *op = calloc(1, sizeof(*op));
 
 	if (op == NULL) {
-		fail(rpc, KR_E_NOMEM);
+		kr_index_rpc_fail(rpc, KR_E_NOMEM);
 		return NULL;
 	}
 	op->service = s;
@@ -79,15 +85,20 @@ static struct op *begin(struct kr_index_service *s, struct kr_rpc_request *rpc)
 	return op;
 }
 
-/* ---- index.put, index.merge ---- */
+/* ---- index.put, index.delete, index.merge ---- */
+
+void kr_index_rpc_kick(struct kr_index_service *s)
+{
+	for (uint32_t i = 0; i < s->copy_count; i++)
+		index_copy_kick(s->copies[i]);
+}
 
 static void on_put(struct kr_index_req *r, enum kr_err err)
 {
 	static const uint8_t empty_map = 0x80;
-	struct kr_index_service *s = op_of(r)->service;
 
-	for (uint32_t i = 0; err == KR_OK && i < s->copy_count; i++)
-		index_copy_kick(s->copies[i]);
+	if (err == KR_OK)
+		kr_index_rpc_kick(op_of(r)->service);
 	end(op_of(r), err, (struct kr_bytes){ &empty_map, 1 });
 }
 
@@ -109,13 +120,31 @@ static void method_put(void *ctx, struct kr_rpc_request *rpc,
 				      KR_INDEX_MSG_REPO | KR_INDEX_MSG_TAG |
 					      KR_INDEX_MSG_DIGEST,
 				      &e) != KR_OK) {
-		fail(rpc, KR_E_INVALID);
+		kr_index_rpc_fail(rpc, KR_E_INVALID);
 		return;
 	}
 	op = begin(s, rpc);
 	if (op != NULL)
 		kr_index_put(s->index, &op->req, e.repo, e.tag, &e.digest,
 			     on_put);
+}
+
+static void method_delete(void *ctx, struct kr_rpc_request *rpc,
+			  struct kr_bytes params)
+{
+	struct kr_index_service *s = ctx;
+	struct kr_index_entry e;
+	struct op *op;
+
+	if (kr_index_msg_entry_decode(params,
+				      KR_INDEX_MSG_REPO | KR_INDEX_MSG_TAG,
+				      &e) != KR_OK) {
+		kr_index_rpc_fail(rpc, KR_E_INVALID);
+		return;
+	}
+	op = begin(s, rpc);
+	if (op != NULL)
+		kr_index_untag(s->index, &op->req, e.repo, e.tag, on_put);
 }
 
 static void method_merge(void *ctx, struct kr_rpc_request *rpc,
@@ -130,7 +159,7 @@ static void method_merge(void *ctx, struct kr_rpc_request *rpc,
 					      KR_INDEX_MSG_DIGEST |
 					      KR_INDEX_MSG_STAMP,
 				      &e) != KR_OK) {
-		fail(rpc, KR_E_INVALID);
+		kr_index_rpc_fail(rpc, KR_E_INVALID);
 		return;
 	}
 	op = begin(s, rpc);
@@ -140,13 +169,20 @@ static void method_merge(void *ctx, struct kr_rpc_request *rpc,
 
 /* ---- index.get ---- */
 
+/* "Deleted" is an answer: the next index, which may not know it yet, must not
+ * be asked. */
 static void on_get(struct kr_index_req *r, enum kr_err err)
 {
 	uint8_t buf[KR_DIGEST_TEXT_MAX + 16];
 	struct kr_mp_writer w;
 
 	kr_mp_w_init(&w, buf, sizeof(buf));
-	kr_index_msg_digest_encode(&w, &r->entry.digest);
+	if (err == KR_E_NOTFOUND && r->entry.deleted) {
+		kr_index_msg_deleted_encode(&w, true);
+		err = KR_OK;
+	} else {
+		kr_index_msg_digest_encode(&w, &r->entry.digest);
+	}
 	kr_assert(!w.overflow);
 	end(op_of(r), err, (struct kr_bytes){ buf, w.len });
 }
@@ -161,7 +197,7 @@ static void method_get(void *ctx, struct kr_rpc_request *rpc,
 	if (kr_index_msg_entry_decode(params,
 				      KR_INDEX_MSG_REPO | KR_INDEX_MSG_TAG,
 				      &e) != KR_OK) {
-		fail(rpc, KR_E_INVALID);
+		kr_index_rpc_fail(rpc, KR_E_INVALID);
 		return;
 	}
 	op = begin(s, rpc);
@@ -203,7 +239,7 @@ static void method_list(void *ctx, struct kr_rpc_request *rpc,
 	struct op *op;
 
 	if (kr_index_msg_list_decode(params, &l) != KR_OK) {
-		fail(rpc, KR_E_INVALID);
+		kr_index_rpc_fail(rpc, KR_E_INVALID);
 		return;
 	}
 	op = begin(s, rpc);
@@ -221,7 +257,7 @@ static void method_repos(void *ctx, struct kr_rpc_request *rpc,
 	struct op *op;
 
 	if (kr_index_msg_list_decode(params, &l) != KR_OK) {
-		fail(rpc, KR_E_INVALID);
+		kr_index_rpc_fail(rpc, KR_E_INVALID);
 		return;
 	}
 	op = begin(s, rpc);
@@ -232,9 +268,17 @@ static void method_repos(void *ctx, struct kr_rpc_request *rpc,
 }
 
 static const struct kr_rpc_method methods[] = {
-	{ "index.put", method_put },     { "index.get", method_get },
-	{ "index.list", method_list },   { "index.repos", method_repos },
+	{ "index.put", method_put },
+	{ "index.get", method_get },
+	{ "index.list", method_list },
+	{ "index.repos", method_repos },
 	{ "index.merge", method_merge },
+	{ "index.delete", method_delete },
+	{ "index.put_object", kr_index_rpc_put_object },
+	{ "index.delete_object", kr_index_rpc_delete_object },
+	{ "index.find_object", kr_index_rpc_find_object },
+	{ "index.merge_object", kr_index_rpc_merge_object },
+	{ "index.referrers", kr_index_rpc_referrers },
 };
 
 /* ---- life ---- */
@@ -325,6 +369,7 @@ static enum kr_err open_copies(struct kr_index_service *s,
 		const struct index_copy_opts c = {
 			.io = s->io,
 			.queue = s->queue,
+			.index = s->index,
 			.name = o->peers[i].name,
 			.to = o->peers[i].rpc,
 			.timeout_ns = o->copy_timeout_ns == 0

@@ -21,8 +21,10 @@ struct kr_indexes {
 	uint32_t preferred; /* the last one that answered */
 };
 
-_Static_assert(sizeof(((struct kr_indexes_ask *)0)->params) >=
-		       KR_INDEX_MSG_ENTRY_MAX,
+_Static_assert(sizeof(((struct kr_indexes_ask *)0)->small) >=
+			       KR_INDEX_MSG_ENTRY_MAX &&
+		       sizeof(((struct kr_indexes_ask *)0)->small) >=
+			       KR_INDEX_MSG_REFERRERS_MAX,
 	       "the longest question fits");
 
 static void ask_next(struct kr_indexes_ask *a);
@@ -77,8 +79,7 @@ static void ask_next(struct kr_indexes_ask *a)
 {
 	struct kr_indexes *x = a->indexes;
 
-	kr_rpc_call(x->list[host_of(a)].rpc, &a->call, a->method,
-		    (struct kr_bytes){ a->params, a->params_len },
+	kr_rpc_call(x->list[host_of(a)].rpc, &a->call, a->method, a->params,
 		    a->timeout_ns, ask_done);
 }
 
@@ -94,14 +95,27 @@ static void begin(struct kr_indexes *x, struct kr_indexes_ask *a,
 	a->first = x->preferred;
 	a->tried = 0;
 	a->answered = false;
-	kr_mp_w_init(w, a->params, sizeof(a->params));
+	kr_mp_w_init(w, a->small, sizeof(a->small));
 }
 
 static void send_ask(struct kr_indexes_ask *a, const struct kr_mp_writer *w)
 {
-	const enum kr_err err = kr_mp_w_done(w, &a->params_len);
+	size_t len;
+	const enum kr_err err = kr_mp_w_done(w, &len);
 
 	kr_assert(err == KR_OK); /* names are bounded, see the assertion */
+	a->params = (struct kr_bytes){ a->small, len };
+	ask_next(a);
+}
+
+void kr_indexes_call(struct kr_indexes *x, struct kr_indexes_ask *a,
+		     const char *method, struct kr_bytes params,
+		     kr_indexes_ask_fn *done)
+{
+	struct kr_mp_writer w;
+
+	begin(x, a, method, done, &w);
+	a->params = params;
 	ask_next(a);
 }
 
@@ -134,6 +148,75 @@ void kr_indexes_list(struct kr_indexes *x, struct kr_indexes_ask *a,
 
 	begin(x, a, "index.list", done, &w);
 	kr_index_msg_list_encode(&w, repo, last, limit);
+	send_ask(a, &w);
+}
+
+void kr_indexes_repos(struct kr_indexes *x, struct kr_indexes_ask *a,
+		      const char *last, uint32_t limit, kr_indexes_ask_fn *done)
+{
+	struct kr_mp_writer w;
+
+	begin(x, a, "index.repos", done, &w);
+	kr_index_msg_repos_encode(&w, "", last, limit);
+	send_ask(a, &w);
+}
+
+void kr_indexes_untag(struct kr_indexes *x, struct kr_indexes_ask *a,
+		      const char *repo, const char *tag,
+		      kr_indexes_ask_fn *done)
+{
+	struct kr_mp_writer w;
+
+	begin(x, a, "index.delete", done, &w);
+	kr_index_msg_get_encode(&w, repo, tag);
+	send_ask(a, &w);
+}
+
+/* ---- objects ---- */
+
+void kr_indexes_find_object(struct kr_indexes *x, struct kr_indexes_ask *a,
+			    enum kr_index_kind kind, const char *repo,
+			    const struct kr_digest *d, kr_indexes_ask_fn *done)
+{
+	struct kr_mp_writer w;
+
+	begin(x, a, "index.find_object", done, &w);
+	a->timeout_ns = KR_INDEXES_PING_NS;
+	kr_index_msg_object_name_encode(&w, kind, repo, d, false);
+	send_ask(a, &w);
+}
+
+void kr_indexes_delete_object(struct kr_indexes *x, struct kr_indexes_ask *a,
+			      enum kr_index_kind kind, const char *repo,
+			      const struct kr_digest *d, bool force,
+			      kr_indexes_ask_fn *done)
+{
+	struct kr_mp_writer w;
+
+	begin(x, a, "index.delete_object", done, &w);
+	kr_index_msg_object_name_encode(&w, kind, repo, d, force);
+	send_ask(a, &w);
+}
+
+void kr_indexes_put_blob(struct kr_indexes *x, struct kr_indexes_ask *a,
+			 const char *repo, const struct kr_digest *d,
+			 kr_indexes_ask_fn *done)
+{
+	struct kr_mp_writer w;
+
+	begin(x, a, "index.put_object", done, &w);
+	kr_index_msg_object_name_encode(&w, KR_INDEX_BLOB, repo, d, false);
+	send_ask(a, &w);
+}
+
+void kr_indexes_referrers(struct kr_indexes *x, struct kr_indexes_ask *a,
+			  const struct kr_index_msg_referrers *m,
+			  kr_indexes_ask_fn *done)
+{
+	struct kr_mp_writer w;
+
+	begin(x, a, "index.referrers", done, &w);
+	kr_index_msg_referrers_encode(&w, m);
 	send_ask(a, &w);
 }
 

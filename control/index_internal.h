@@ -1,0 +1,65 @@
+/*
+ * control/index_internal.h - what the files of the build-index's state share.
+ * Private to index.c, index_tag.c, index_object.c and index_object_sql.c.
+ *
+ * Functions that take a struct sqlite3 run on the pool within a transaction
+ * (db.h); the others on the reactor.
+ */
+#ifndef KR_CONTROL_INDEX_INTERNAL_H
+#define KR_CONTROL_INDEX_INTERNAL_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "control/hlc.h"
+#include "control/index.h"
+#include "core/list.h"
+#include "core/map.h"
+
+enum { KR_INDEX_NAMES_MAX = 512 * 1024 }; /* bytes of one list */
+
+struct kr_index {
+	struct kr_index_opts opts;
+	struct kr_io *io;
+	struct kr_hlc clock;
+	struct kr_digest_map cache; /* of tags, by the hash of the name */
+	struct kr_list by_use;
+};
+
+/* ---- index.c ---- */
+
+/* Of two writes the one of the later clock wins, then of the higher node. */
+static inline bool kr_index_later(uint64_t clock_a, uint64_t node_a,
+				  uint64_t clock_b, uint64_t node_b)
+{
+	return clock_a != clock_b ? clock_a > clock_b : node_a > node_b;
+}
+
+/* What the database has now: remember it, if it is later than what is
+ * remembered. */
+void kr_index_keep(struct kr_index *ix, const struct kr_index_entry *e);
+
+/* ---- index_tag.c ---- */
+
+/* Fill in the rest of @e.  KR_E_NOTFOUND: no such row, not even a deleted
+ * one. */
+KR_NODISCARD enum kr_err kr_index_tag_select(struct sqlite3 *sql,
+					     struct kr_index_entry *e);
+
+/* Write @e unless a later one is there, queue its copies, and say in @ret_won
+ * whether it was written. @e is what is there afterwards. */
+KR_NODISCARD enum kr_err kr_index_tag_write(struct sqlite3 *sql,
+					    const struct kr_index_opts *o,
+					    struct kr_index_entry *e,
+					    bool *ret_won);
+
+kr_db_run_fn kr_index_run_put, kr_index_run_untag, kr_index_run_merge,
+	kr_index_run_get, kr_index_run_list, kr_index_run_repos,
+	kr_index_run_newest;
+
+KR_NODISCARD enum kr_err kr_index_prepare(struct sqlite3 *sql, const char *text,
+					  struct sqlite3_stmt **ret);
+
+extern const char kr_index_tag_schema[], kr_index_object_schema[];
+
+#endif
