@@ -3,9 +3,6 @@
  * A blob to a client's socket: verified runs go out as they come, straight
  * from the file, which is the same before and after the commit.
  */
-#include <poll.h>
-#include <string.h>
-
 #include "control/transfer_internal.h"
 
 static void step(struct kr_blob_send *s);
@@ -56,6 +53,16 @@ static void end_reader(struct kr_blob_send *s)
 
 /* ---- the end */
 
+/* Nothing is in flight any more: the call-back is due. */
+static void deliver(struct kr_blob_send *s)
+{
+	struct kr_transfer *t = s->blob->t;
+
+	kr_list_del(&s->link);
+	kr_list_add_tail(&t->due_sends, &s->link);
+	kr_transfer_call_back(t);
+}
+
 static void finish(struct kr_blob_send *s, enum kr_err err)
 {
 	struct kr_transfer *t = s->blob->t;
@@ -65,10 +72,13 @@ static void finish(struct kr_blob_send *s, enum kr_err err)
 	s->finishing = true;
 	s->err = err;
 	kr_io_timer_stop(t->io, &s->timer);
-	kr_list_del(&s->link);
-	kr_list_add_tail(&t->due_sends, &s->link);
-	kr_transfer_call_back(t);
 	end_reader(s);
+	if (s->open_ended && err == KR_OK) /* another request may come */
+		kr_io_limit_lead(s->fd, 0);
+	if (kr_op_busy(&s->gone))
+		kr_io_cancel(t->io, &s->gone);
+	else
+		deliver(s);
 }
 
 /* End early; what is in flight ends first. */
@@ -88,26 +98,27 @@ static void stop(struct kr_blob_send *s, enum kr_err why)
 
 /* ---- waiting */
 
-/* A client that waits for us says nothing when it leaves but this. */
-static bool has_left(int fd)
+static void on_gone(struct kr_op *op, enum kr_err err, uint32_t n)
 {
-	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	struct kr_blob_send *s = KR_CONTAINER_OF(op, struct kr_blob_send, gone);
 
-	return poll(&p, 1, 0) == 1 &&
-	       (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
+	(void)err;
+	(void)n;
+	if (s->finishing)
+		deliver(s);
+	else if (kr_op_busy(&s->op))
+		s->has_left = true; /* it may read what it has asked for */
+	else
+		finish(s, KR_E_CLOSED);
 }
 
-static void on_look(struct kr_timer *timer)
+/* A client that waits for us says nothing when it leaves but this. */
+static void wait_more(struct kr_blob_send *s)
 {
-	struct kr_blob_send *s =
-		KR_CONTAINER_OF(timer, struct kr_blob_send, timer);
-	struct kr_transfer *t = s->blob->t;
-
-	if (has_left(s->fd))
+	if (s->has_left)
 		finish(s, KR_E_CLOSED);
-	else
-		kr_io_timer_set(t->io, &s->timer,
-				kr_transfer_now(t) + KR_SEND_LOOK_NS, on_look);
+	else if (!kr_op_busy(&s->gone))
+		kr_io_wait_gone(s->blob->t->io, &s->gone, s->fd, on_gone);
 }
 
 /* ---- sending */
@@ -160,9 +171,10 @@ static void send_slice(struct kr_blob_send *s, uint64_t run)
 {
 	struct kr_transfer *t = s->blob->t;
 
-	s->slice_bytes = run < KR_BLOB_SEND_SLICE_BYTES
-				 ? (uint32_t)run
-				 : KR_BLOB_SEND_SLICE_BYTES;
+	const uint32_t max = s->open_ended ? KR_BLOB_SEND_LEAD_BYTES
+					   : KR_BLOB_SEND_SLICE_BYTES;
+
+	s->slice_bytes = run < max ? (uint32_t)run : max;
 	kr_io_timer_set(t->io, &s->timer,
 			kr_transfer_now(t) + KR_BLOB_SEND_SLICE_NS, on_slow);
 	kr_io_send_file(t->io, &s->op, s->fd, s->blob->fd, s->offset_bytes,
@@ -191,9 +203,7 @@ static void step(struct kr_blob_send *s)
 	if (run > 0)
 		send_slice(s, run);
 	else
-		kr_io_timer_set(b->t->io, &s->timer,
-				kr_transfer_now(b->t) + KR_SEND_LOOK_NS,
-				on_look);
+		wait_more(s);
 }
 
 void kr_blob_sends_go_on(struct kr_blob *b)
@@ -219,7 +229,7 @@ void kr_blob_sends_fail(struct kr_blob *b, enum kr_err why)
 }
 
 void kr_blob_send(struct kr_blob *b, struct kr_blob_send *s, int fd,
-		  uint64_t offset_bytes, uint64_t len_bytes,
+		  uint64_t offset_bytes, uint64_t len_bytes, bool open_ended,
 		  kr_blob_send_fn *done)
 {
 	kr_assert(b->t != NULL);
@@ -231,7 +241,10 @@ void kr_blob_send(struct kr_blob *b, struct kr_blob_send *s, int fd,
 		.left_bytes = len_bytes,
 		.reader = UINT32_MAX,
 		.reader_piece = UINT32_MAX,
+		.open_ended = open_ended,
 	};
+	if (open_ended)
+		kr_io_limit_lead(fd, KR_BLOB_SEND_LEAD_BYTES);
 	kr_blob_get(b);
 	kr_list_add_tail(&b->sends, &s->link);
 	if (len_bytes > b->size_bytes ||

@@ -156,7 +156,8 @@ void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
 
 /*
  * Send @len bytes of @b from @offset to socket @fd, as they are verified;
- * zero-copy.  While it waits for a piece, the node is told where the reader
+ * zero-copy.  @open_ended: the client may leave long before @len bytes, so no
+ * more than about KR_BLOB_SEND_LEAD_BYTES are kept ahead of it.  While it waits for a piece, the node is told where the reader
  * is (kr_node_blob_reader).  done: @moved bytes went out; KR_OK only if all;
  * after an error some bytes more may have gone out.  KR_E_RANGE: beyond the
  * blob.  KR_E_CLOSED: the client left.  KR_E_TIMEDOUT: it does not read
@@ -165,6 +166,7 @@ void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
  */
 #define KR_BLOB_SEND_SLICE_BYTES UINT32_C(4194304)
 #define KR_BLOB_SEND_SLICE_NS    UINT64_C(300000000000)
+#define KR_BLOB_SEND_LEAD_BYTES  UINT32_C(65536)
 struct kr_blob_send;
 typedef void kr_blob_send_fn(struct kr_blob_send *s, enum kr_err err,
 			     uint64_t moved);
@@ -173,18 +175,20 @@ struct kr_blob_send { /* private; embedded */
 	struct kr_blob *blob;
 	kr_blob_send_fn *done;
 	struct kr_op op;
-	struct kr_timer timer; /* looks whether a client that waits has left;
-				  the deadline of a slice that is sent */
+	struct kr_op gone;     /* watches the client, from the first time that
+				  it has to wait */
+	struct kr_timer timer; /* the deadline of a slice that is sent */
 	uint64_t offset_bytes, left_bytes, moved_bytes;
 	uint32_t slice_bytes;
 	uint32_t reader;       /* UINT32_MAX: none */
 	uint32_t reader_piece; /* what the node was told last */
 	int fd;
 	enum kr_err err;
-	bool canceled, finishing;
+	bool open_ended, canceled, finishing;
+	bool has_left; /* the client, while something was sent to it */
 };
 void kr_blob_send(struct kr_blob *b, struct kr_blob_send *s, int fd,
-		  uint64_t offset_bytes, uint64_t len_bytes,
+		  uint64_t offset_bytes, uint64_t len_bytes, bool open_ended,
 		  kr_blob_send_fn *done);
 void kr_blob_send_cancel(struct kr_blob_send *s); /* done comes, soon */
 

@@ -59,7 +59,6 @@ enum {
 #define KR_WIRE_RATE_MIN UINT64_C(65536) /* bytes/s, of a block */
 #define KR_OPEN_RETRY_NS (50 * KR_MS_NS)
 #define KR_STATS_NS      (250 * KR_MS_NS)
-#define KR_SEND_LOOK_NS  (200 * KR_MS_NS)
 #define KR_CLOSE_TICK_NS (20 * KR_MS_NS)
 
 /* ---- connections (called wires here: kr_conn is the node's side) ---------*/

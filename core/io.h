@@ -142,6 +142,23 @@ void kr_io_send(struct kr_io *io, struct kr_op *op, int fd, const void *buf,
 		uint32_t len_bytes, kr_op_done_fn *done);
 
 /*
+ * Wait until the other end has closed its half of the stream, or the
+ * connection broke: what a client that waits for us does when it leaves.
+ * Nothing is read, so it may run beside any other op on @fd.
+ * KR_E_CLOSED; KR_OK never comes.
+ */
+void kr_io_wait_gone(struct kr_io *io, struct kr_op *op, int fd,
+		     kr_op_done_fn *done);
+
+/*
+ * Keep no more than about @bytes between what was sent on @fd and what its
+ * reader took, as far as this end can say (the send buffer, unsent and
+ * unacknowledged bytes; a reader's own buffer grows with the bursts that it
+ * is sent, so it stays small too).  0: as the kernel likes again.
+ */
+void kr_io_limit_lead(int fd, uint32_t bytes);
+
+/*
  * Send @len bytes of file @file_fd from @offset, all or fail, without a copy
  * through user space: spliced inline where the page cache has the bytes, by
  * the ring through a pipe where the disk must be asked first (ENGINE.md, "Disk

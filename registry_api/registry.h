@@ -47,9 +47,9 @@ enum kr_reg_op {
 	/* repo, digest -> blob (a handle), size.  Starts or joins the download;
 	 * returns when the size is known, not when the bytes are here. */
 	KR_REG_BLOB_OPEN,
-	/* blob, offset, length, fd -> moved: send those bytes of the blob on
-	 * the socket, as they are verified.  With an error, moved says how many
-	 * went out. */
+	/* blob, offset, length, fd, open_ended -> moved: send those bytes of
+	 * the blob on the socket, as they are verified.  With an error, moved
+	 * says how many went out. */
 	KR_REG_BLOB_SEND,
 	/* blob, offset, length, buf -> moved: read them into memory (the copy
 	 * path: TLS, HTTP/2).  moved < length only at the end of the blob. */
@@ -119,6 +119,8 @@ struct kr_reg_call {
 	uint64_t offset;
 	uint64_t length; /* UPLOAD_RECV: of the body; unused when chunked */
 	bool chunked;
+	bool open_ended; /* BLOB_SEND: the client may leave long before length;
+			    little is kept ahead of it */
 	int fd;
 	const uint8_t *prefix; /* lent */
 	size_t prefix_len;

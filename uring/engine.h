@@ -65,6 +65,7 @@ enum kr_op_kind_id {
 	KR_OP_RECV_ALL,
 	KR_OP_SEND,
 	KR_OP_SEND_FILE,
+	KR_OP_WAIT_GONE,
 	KR_OP_READ,
 	KR_OP_WRITE,
 	KR_OP_FSYNC,
@@ -74,7 +75,8 @@ enum kr_op_kind_id {
 
 extern const struct kr_op_kind kr_kind_accept, kr_kind_connect, kr_kind_recv,
 	kr_kind_recv_into, kr_kind_recv_all, kr_kind_send, kr_kind_send_file,
-	kr_kind_read, kr_kind_write, kr_kind_fsync, kr_kind_allocate;
+	kr_kind_wait_gone, kr_kind_read, kr_kind_write, kr_kind_fsync,
+	kr_kind_allocate;
 
 /* The receive buffers, lent to the kernel (io_uring_register_buf_ring(3)). */
 struct kr_recv_ring {

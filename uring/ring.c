@@ -27,6 +27,7 @@ static const struct kr_op_kind *const kinds[KR_OP_KIND_COUNT] = {
 	[KR_OP_RECV_ALL] = &kr_kind_recv_all,
 	[KR_OP_SEND] = &kr_kind_send,
 	[KR_OP_SEND_FILE] = &kr_kind_send_file,
+	[KR_OP_WAIT_GONE] = &kr_kind_wait_gone,
 	[KR_OP_READ] = &kr_kind_read,
 	[KR_OP_WRITE] = &kr_kind_write,
 	[KR_OP_FSYNC] = &kr_kind_fsync,

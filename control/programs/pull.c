@@ -471,7 +471,7 @@ static void on_send(void *ctx, struct kr_reg_call *call)
 	w->phase = SENDING;
 	watch(w, check_send);
 	kr_blob_send(w->blob, &w->send, call->fd, call->offset, call->length,
-		     sent);
+		     call->open_ended, sent);
 }
 
 static void range_read(struct kr_op *op, enum kr_err err, uint32_t n)

@@ -75,7 +75,7 @@ static void test_a_complete_blob_is_sent(void **state)
 	put_content(h, &c);
 	assert_ok(kr_transfer_open_blob(h->t, &c.meta.digest, &b));
 	open_client(&cl, c.len);
-	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, on_sent);
+	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, false, on_sent);
 	kr_blob_put(b); /* it holds its own */
 	read_all(w, &cl, c.len);
 	assert_ok(cl.err);
@@ -97,21 +97,21 @@ static void test_a_range_is_sent_and_one_beyond_is_refused(void **state)
 	put_content(h, &c);
 	assert_ok(kr_transfer_open_blob(h->t, &c.meta.digest, &b));
 	open_client(&cl, c.len);
-	kr_blob_send(b, &cl.send, cl.ours, 300000, 1234, on_sent);
+	kr_blob_send(b, &cl.send, cl.ours, 300000, 1234, false, on_sent);
 	read_all(w, &cl, c.len);
 	assert_ok(cl.err);
 	assert_int_equal(cl.got_len, 1234);
 	assert_memory_equal(cl.got, c.bytes + 300000, 1234);
 
 	cl.done = false;
-	kr_blob_send(b, &cl.send, cl.ours, MIB - 1, 2, on_sent);
+	kr_blob_send(b, &cl.send, cl.ours, MIB - 1, 2, false, on_sent);
 	assert_false(cl.done);
 	turn_until(w, cl.done);
 	assert_int_equal(cl.err, KR_E_RANGE);
 	assert_int_equal(cl.moved, 0);
 
 	cl.done = false;
-	kr_blob_send(b, &cl.send, cl.ours, MIB, 0, on_sent);
+	kr_blob_send(b, &cl.send, cl.ours, MIB, 0, false, on_sent);
 	assert_false(cl.done);
 	turn_until(w, cl.done);
 	assert_ok(cl.err);
@@ -138,13 +138,13 @@ static void test_bytes_come_while_the_blob_is_downloaded(void **state)
 	put_content(seeder, &c);
 	start_fetch(h, &c, &f);
 	open_client(&early, c.len);
-	kr_blob_send(f.b, &early.send, early.ours, 0, c.len, on_sent);
+	kr_blob_send(f.b, &early.send, early.ours, 0, c.len, false, on_sent);
 	turn_until(w, (read_some(&early, c.len), early.got_len > 0));
 	assert_false(f.done);
 	assert_true(progress_of(&f).verified_bytes < c.len / 4);
 	/* A second one in the middle of it, of a range. */
 	open_client(&late, c.len);
-	kr_blob_send(f.b, &late.send, late.ours, 32 * MIB + 5, 16 * MIB,
+	kr_blob_send(f.b, &late.send, late.ours, 32 * MIB + 5, 16 * MIB, false,
 		     on_sent);
 	turn_until(w, (read_some(&early, c.len - early.got_len + 1),
 		       read_some(&late, c.len - late.got_len + 1),
@@ -178,7 +178,7 @@ static void test_a_slow_reader_gets_all_of_it(void **state)
 	put_content(seeder, &c);
 	start_fetch(h, &c, &f);
 	open_client(&cl, c.len);
-	kr_blob_send(f.b, &cl.send, cl.ours, 0, c.len, on_sent);
+	kr_blob_send(f.b, &cl.send, cl.ours, 0, c.len, false, on_sent);
 	turn_until(w, f.done);
 	assert_ok(f.err);
 	end_fetch(&f);
@@ -206,7 +206,7 @@ static void test_a_client_that_leaves_while_it_waits_is_noticed(void **state)
 	make_content(&c, MIB, 256 * KIB, 35);
 	start_fetch(h, &c, &f); /* nobody has it */
 	open_client(&cl, c.len);
-	kr_blob_send(f.b, &cl.send, cl.ours, 0, c.len, on_sent);
+	kr_blob_send(f.b, &cl.send, cl.ours, 0, c.len, false, on_sent);
 	turn_for(w, 20 * MS);
 	assert_false(cl.done);
 	close(cl.theirs);
@@ -232,13 +232,37 @@ static void test_a_client_that_leaves_mid_body_ends_it(void **state)
 	put_content(h, &c);
 	assert_ok(kr_transfer_open_blob(h->t, &c.meta.digest, &b));
 	open_client(&cl, c.len);
-	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, on_sent);
+	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, false, on_sent);
 	turn_until(w, (read_some(&cl, 100 * KIB), cl.got_len > 0));
 	close(cl.theirs);
 	cl.theirs = -1;
 	turn_until(w, cl.done);
 	assert_int_not_equal(cl.err, KR_OK);
 	assert_true(cl.moved < c.len);
+	close_client(&cl);
+	kr_blob_put(b);
+	free_content(&c);
+}
+
+static void test_an_open_ended_reader_has_little_sent_ahead(void **state)
+{
+	struct world *w = *state;
+	struct host *h = open_host(w, 0, KR_PEER_AGENT);
+	struct kr_blob *b;
+	struct client cl;
+	struct content c;
+
+	make_content(&c, 8 * MIB, 256 * KIB, 41);
+	put_content(h, &c);
+	assert_ok(kr_transfer_open_blob(h->t, &c.meta.digest, &b));
+	open_client(&cl, c.len);
+	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, true, on_sent);
+	turn_for(w, 20 * MS);
+	assert_true(cl.send.moved_bytes > 0);
+	assert_true(cl.send.moved_bytes <= 256 * KIB);
+	read_all(w, &cl, c.len);
+	assert_ok(cl.err);
+	assert_memory_equal(cl.got, c.bytes, c.len);
 	close_client(&cl);
 	kr_blob_put(b);
 	free_content(&c);
@@ -260,8 +284,8 @@ static void test_cancel_while_waiting_and_while_sending(void **state)
 	start_fetch(h, &missing, &f);
 	open_client(&cl, c.len);
 	open_client(&waits, c.len);
-	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, on_sent);
-	kr_blob_send(f.b, &waits.send, waits.ours, 0, 10, on_sent);
+	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, false, on_sent);
+	kr_blob_send(f.b, &waits.send, waits.ours, 0, 10, false, on_sent);
 	turn_for(w, 10 * MS);
 	kr_blob_send_cancel(&cl.send);
 	kr_blob_send_cancel(&waits.send);
@@ -290,7 +314,7 @@ static void test_a_failed_download_ends_its_readers(void **state)
 	make_content(&c, MIB, 256 * KIB, 39);
 	start_fetch(h, &c, &f);
 	open_client(&cl, c.len);
-	kr_blob_send(f.b, &cl.send, cl.ours, 0, c.len, on_sent);
+	kr_blob_send(f.b, &cl.send, cl.ours, 0, c.len, false, on_sent);
 	turn_until(w, h->asked_for_peers > 0);
 	kr_blob_abort(f.b, KR_E_UNAVAILABLE);
 	assert_false(cl.done);
@@ -313,7 +337,7 @@ static void test_close_ends_readers(void **state)
 	put_content(h, &c);
 	assert_ok(kr_transfer_open_blob(h->t, &c.meta.digest, &b));
 	open_client(&cl, c.len);
-	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, on_sent);
+	kr_blob_send(b, &cl.send, cl.ours, 0, c.len, false, on_sent);
 	turn_for(w, 10 * MS);
 	stop_transfer(h);
 	assert_true(cl.done);
@@ -362,6 +386,7 @@ int main(void)
 		WORLD(test_a_client_that_leaves_while_it_waits_is_noticed),
 		WORLD(test_a_client_that_leaves_mid_body_ends_it),
 		WORLD(test_cancel_while_waiting_and_while_sending),
+		WORLD(test_an_open_ended_reader_has_little_sent_ahead),
 		WORLD(test_a_failed_download_ends_its_readers),
 		WORLD(test_close_ends_readers),
 		WORLD(test_a_complete_blob_is_read_into_memory),

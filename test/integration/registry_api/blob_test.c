@@ -238,13 +238,80 @@ static void test_if_range_must_name_the_blob(void **state)
 	http_close(&c);
 }
 
-static void test_several_ranges_get_the_whole(void **state)
+/* One part of a multipart body at @at: its head, its bytes; what follows. */
+static const uint8_t *expect_body_part(struct fixture *x, const uint8_t *at,
+				       const char *before, const char *boundary,
+				       size_t offset, size_t len)
+{
+	char head[512];
+
+	(void)snprintf(head, sizeof(head),
+		       "%s--%s\r\nContent-Type: application/octet-stream\r\n"
+		       "Content-Range: bytes %zu-%zu/%d\r\n\r\n",
+		       before, boundary, offset, offset + len - 1, BLOB_LEN);
+	assert_memory_equal(at, head, strlen(head));
+	at += strlen(head);
+	assert_memory_equal(at, x->blob + offset, len);
+	return at + len;
+}
+
+static void test_several_ranges_are_parts_of_one_body(void **state)
+{
+	static const char type[] = "multipart/byteranges; boundary=";
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+	char boundary[128], end[160];
+	const uint8_t *at;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "Range: bytes=1000000-2999999,-5,1-1\r\n");
+	assert_true(http_read(&c, &r, false));
+	assert_int_equal(r.status, 206);
+	assert_null(http_field(&r, "Content-Range"));
+	const char *got = http_field(&r, "Content-Type");
+	assert_memory_equal(got, type, strlen(type));
+	(void)snprintf(boundary, sizeof(boundary), "%s", got + strlen(type));
+	at = expect_body_part(x, r.body, "", boundary, 1000000, 2000000);
+	at = expect_body_part(x, at, "\r\n", boundary, BLOB_LEN - 5, 5);
+	at = expect_body_part(x, at, "\r\n", boundary, 1, 1);
+	(void)snprintf(end, sizeof(end), "\r\n--%s--\r\n", boundary);
+	assert_int_equal(r.len - (size_t)(at - r.body), strlen(end));
+	assert_memory_equal(at, end, strlen(end));
+	http_reply_free(&r);
+	get(&c, x->path, ""); /* the connection goes on */
+	expect_blob(x, &c);
+	http_close(&c);
+}
+
+static void test_ranges_that_become_one_are_no_multipart(void **state)
+{
+	expect_part(*state, "Range: bytes=10-19,15-29\r\n", 10, 20);
+}
+
+static void test_a_multipart_body_that_breaks_off_closes(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	x->fake.send_break_at = 100;
+	http_open(&c, x->port);
+	get(&c, x->path, "Range: bytes=0-9,20-29,1000-1999\r\n");
+	assert_false(http_read(&c, &r, false));
+	http_reply_free(&r);
+	http_close(&c);
+}
+
+static void test_too_many_ranges_get_the_whole(void **state)
 {
 	struct fixture *x = *state;
 	struct http_client c;
 
 	http_open(&c, x->port);
-	get(&c, x->path, "Range: bytes=0-1,5-6\r\n");
+	get(&c, x->path,
+	    "Range: bytes=0-0,2-2,4-4,6-6,8-8,10-10,12-12,14-14,16-16,18-18,"
+	    "20-20,22-22,24-24,26-26,28-28,30-30,32-32\r\n");
 	expect_blob(x, &c);
 	http_close(&c);
 }
@@ -417,7 +484,10 @@ int main(void)
 		TEST(test_an_empty_blob_needs_no_hand_over),
 		TEST(test_ranges_are_served),
 		TEST(test_if_range_must_name_the_blob),
-		TEST(test_several_ranges_get_the_whole),
+		TEST(test_several_ranges_are_parts_of_one_body),
+		TEST(test_ranges_that_become_one_are_no_multipart),
+		TEST(test_a_multipart_body_that_breaks_off_closes),
+		TEST(test_too_many_ranges_get_the_whole),
 		TEST(test_a_range_behind_the_end_is_416),
 		TEST(test_an_unknown_blob_is_404),
 		TEST(test_a_failure_mid_body_closes_the_connection),

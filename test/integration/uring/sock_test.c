@@ -308,6 +308,80 @@ static void test_end_of_stream_is_closed_and_the_other_half_works(void **state)
 	kr_ring_close(io);
 }
 
+static void test_who_leaves_is_noticed_beside_a_stream(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	struct call gone = { 0 }, c = { 0 };
+	int fds[2];
+	(void)state;
+
+	tcp_pair(fds);
+	start(kr_io_wait_gone, io, &gone, fds[0]);
+	assert_int_equal(send(fds[1], "x", 1, 0), 1);
+	start(kr_io_recv, io, &c, fds[0]);
+	assert_ok(finish(io, &c));
+	start(kr_io_send, io, &c, fds[0], "y", 1);
+	assert_ok(finish(io, &c));
+	assert_true(kr_op_busy(&gone.op)); /* bytes are no leaving */
+	close(fds[1]);
+	assert_err(finish(io, &gone), KR_E_CLOSED);
+	close(fds[0]);
+	kr_ring_close(io);
+}
+
+static void test_waiting_for_who_leaves_can_be_canceled(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	struct call gone = { 0 };
+	int fds[2];
+	(void)state;
+
+	tcp_pair(fds);
+	start(kr_io_wait_gone, io, &gone, fds[0]);
+	turn_once(io);
+	kr_io_cancel(io, &gone.op);
+	assert_err(finish(io, &gone), KR_E_CANCELED);
+	close_pair(fds);
+	kr_ring_close(io);
+}
+
+/* What a socket takes from a sender that nobody reads. */
+static size_t taken(int fd)
+{
+	static const uint8_t bytes[65536];
+	size_t sum = 0;
+	ssize_t n;
+
+	while ((n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+		sum += (size_t)n;
+	return sum;
+}
+
+static int option(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+static void test_a_limited_lead_is_given_back(void **state)
+{
+	int fds[2];
+	(void)state;
+
+	tcp_pair(fds);
+	kr_io_limit_lead(fds[0], 65536);
+	assert_int_equal(option(fds[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT), 65536);
+	const size_t limited = taken(fds[0]);
+	assert_true(limited > 0 && limited <= 256 << 10);
+	kr_io_limit_lead(fds[0], 0);
+	assert_int_equal(option(fds[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0);
+	assert_int_equal(option(fds[0], SOL_SOCKET, SO_BUF_LOCK) & 1, 0);
+	close_pair(fds);
+}
+
 static void test_recv_all_of_a_short_stream_is_closed(void **state)
 {
 	struct kr_io *io = open_ring(NULL);
@@ -517,6 +591,9 @@ int main(void)
 			test_a_listener_left_open_is_closed_with_the_ring),
 		cmocka_unit_test(
 			test_end_of_stream_is_closed_and_the_other_half_works),
+		cmocka_unit_test(test_who_leaves_is_noticed_beside_a_stream),
+		cmocka_unit_test(test_waiting_for_who_leaves_can_be_canceled),
+		cmocka_unit_test(test_a_limited_lead_is_given_back),
 		cmocka_unit_test(test_recv_all_of_a_short_stream_is_closed),
 		cmocka_unit_test(test_recv_all_joins_what_comes_in_parts),
 		cmocka_unit_test(test_a_reset_ends_a_receive),
