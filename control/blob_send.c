@@ -167,11 +167,39 @@ static void on_sent(struct kr_op *op, enum kr_err err, uint32_t n)
 		step(s);
 }
 
+/*
+ * A reader that may leave any moment is not to have much before it.  While it
+ * lags, nothing tells that it has read but a look: soon, then less and less
+ * often.
+ */
+static void on_lag(struct kr_timer *timer)
+{
+	step(KR_CONTAINER_OF(timer, struct kr_blob_send, timer));
+}
+
+static bool lags(struct kr_blob_send *s)
+{
+	struct kr_transfer *t = s->blob->t;
+	uint32_t lead;
+
+	if (!s->open_ended || !kr_io_lead(t->io, s->fd, &lead) ||
+	    lead < KR_BLOB_SEND_LEAD_BYTES) {
+		s->lag_ns = 0;
+		return false;
+	}
+	s->lag_ns = s->lag_ns == 0 ? KR_LAG_LOOK_NS : s->lag_ns * 2;
+	if (s->lag_ns > KR_LAG_LOOK_MAX_NS)
+		s->lag_ns = KR_LAG_LOOK_MAX_NS;
+	kr_io_timer_set(t->io, &s->timer, kr_transfer_now(t) + s->lag_ns,
+			on_lag);
+	return true;
+}
+
 static void send_slice(struct kr_blob_send *s, uint64_t run)
 {
 	struct kr_transfer *t = s->blob->t;
 
-	const uint32_t max = s->open_ended ? KR_BLOB_SEND_LEAD_BYTES
+	const uint32_t max = s->open_ended ? KR_BLOB_SEND_LEAD_BYTES / 2
 					   : KR_BLOB_SEND_SLICE_BYTES;
 
 	s->slice_bytes = run < max ? (uint32_t)run : max;
@@ -200,10 +228,10 @@ static void step(struct kr_blob_send *s)
 	if (b->state == KR_BLOB_PARTIAL)
 		tell_reader(s, (uint32_t)((s->offset_bytes + run) /
 					  b->meta.piece_bytes));
-	if (run > 0)
-		send_slice(s, run);
-	else
+	if (run == 0 || lags(s))
 		wait_more(s);
+	else
+		send_slice(s, run);
 }
 
 void kr_blob_sends_go_on(struct kr_blob *b)
@@ -244,7 +272,7 @@ void kr_blob_send(struct kr_blob *b, struct kr_blob_send *s, int fd,
 		.open_ended = open_ended,
 	};
 	if (open_ended)
-		kr_io_limit_lead(fd, KR_BLOB_SEND_LEAD_BYTES);
+		kr_io_limit_lead(fd, KR_BLOB_SEND_LEAD_BYTES / 2);
 	kr_blob_get(b);
 	kr_list_add_tail(&b->sends, &s->link);
 	if (len_bytes > b->size_bytes ||

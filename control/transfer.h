@@ -157,7 +157,8 @@ void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
 /*
  * Send @len bytes of @b from @offset to socket @fd, as they are verified;
  * zero-copy.  @open_ended: the client may leave long before @len bytes, so no
- * more than about KR_BLOB_SEND_LEAD_BYTES are kept ahead of it.  While it waits for a piece, the node is told where the reader
+ * more than about KR_BLOB_SEND_LEAD_BYTES are kept ahead of it (one on another
+ * host: in our send buffer).  While it waits for a piece, the node is told where the reader
  * is (kr_node_blob_reader).  done: @moved bytes went out; KR_OK only if all;
  * after an error some bytes more may have gone out.  KR_E_RANGE: beyond the
  * blob.  KR_E_CLOSED: the client left.  KR_E_TIMEDOUT: it does not read
@@ -166,7 +167,7 @@ void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
  */
 #define KR_BLOB_SEND_SLICE_BYTES UINT32_C(4194304)
 #define KR_BLOB_SEND_SLICE_NS    UINT64_C(300000000000)
-#define KR_BLOB_SEND_LEAD_BYTES  UINT32_C(65536)
+#define KR_BLOB_SEND_LEAD_BYTES  UINT32_C(131072)
 struct kr_blob_send;
 typedef void kr_blob_send_fn(struct kr_blob_send *s, enum kr_err err,
 			     uint64_t moved);
@@ -177,7 +178,9 @@ struct kr_blob_send { /* private; embedded */
 	struct kr_op op;
 	struct kr_op gone;     /* watches the client, from the first time that
 				  it has to wait */
-	struct kr_timer timer; /* the deadline of a slice that is sent */
+	struct kr_timer timer; /* the deadline of a slice that is sent; when to
+				  look at a reader that lags */
+	uint64_t lag_ns;       /* 0: it does not */
 	uint64_t offset_bytes, left_bytes, moved_bytes;
 	uint32_t slice_bytes;
 	uint32_t reader;       /* UINT32_MAX: none */

@@ -151,12 +151,18 @@ void kr_io_wait_gone(struct kr_io *io, struct kr_op *op, int fd,
 		     kr_op_done_fn *done);
 
 /*
- * Keep no more than about @bytes between what was sent on @fd and what its
- * reader took, as far as this end can say (the send buffer, unsent and
- * unacknowledged bytes; a reader's own buffer grows with the bursts that it
- * is sent, so it stays small too).  0: as the kernel likes again.
+ * Keep no more than about @bytes in the send buffer of @fd.  0: as the kernel
+ * likes again.  What lies in the reader's own buffer is another matter, see
+ * kr_io_lead.
  */
 void kr_io_limit_lead(int fd, uint32_t bytes);
+
+/*
+ * How many bytes that were sent on @fd has its reader not read yet, wherever
+ * they are?  True: *ret says.  False: that cannot be known, because the reader
+ * is on another host or in another network namespace.
+ */
+bool kr_io_lead(struct kr_io *io, int fd, uint32_t *ret_bytes);
 
 /*
  * Send @len bytes of file @file_fd from @offset, all or fail, without a copy

@@ -146,6 +146,7 @@ struct kr_io {
 	struct kr_pipes pipes;
 	struct kr_arena arena;
 	struct kr_inbox inbox;
+	int diag_fd; /* sock_diag(7), from the first kr_io_lead on; -1 */
 	struct kr_work_pool *pool;
 	struct kr_features features;
 	struct kr_ring_stats stats;
@@ -219,6 +220,9 @@ KR_NODISCARD enum kr_err kr_inbox_init(struct kr_inbox *in);
 void kr_inbox_fini(struct kr_inbox *in);
 void kr_inbox_arm(struct kr_io *io);
 void kr_inbox_deliver(struct kr_io *io);
+
+void kr_lead_init(struct kr_io *io);
+void kr_lead_fini(struct kr_io *io);
 
 /* Register the metrics; give them what was counted since. */
 void kr_ring_stats_init(struct kr_io *io);

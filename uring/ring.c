@@ -448,6 +448,7 @@ static void release(struct kr_io *io)
 	if (io->ring_is_open)
 		io_uring_queue_exit(&io->ring);
 	kr_inbox_fini(&io->inbox);
+	kr_lead_fini(io);
 	kr_arena_fini(io);
 	kr_recv_ring_fini(io);
 	kr_pipes_fini(&io->pipes);
@@ -467,6 +468,7 @@ enum kr_err kr_ring_open(const struct kr_ring_opts *opts, struct kr_io **ret)
 	io->inbox.event_fd = -1;
 	io->pipes.null_fd = -1;
 	block_sigpipe(io);
+	kr_lead_init(io);
 	kr_probe_init(&io->features);
 	kr_ring_stats_init(io);
 	const enum kr_err err = open_parts(io, opts);

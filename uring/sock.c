@@ -355,7 +355,7 @@ void kr_io_send(struct kr_io *io, struct kr_op *op, int fd, const void *buf,
 		kr_op_start(io, op, KR_OP_SEND, done);
 }
 
-/* ---- a reader that leaves, or lags behind */
+/* ---- a reader that leaves */
 
 static void step_wait_gone(struct kr_io *io, struct kr_op *op)
 {
@@ -379,25 +379,4 @@ void kr_io_wait_gone(struct kr_io *io, struct kr_op *op, int fd,
 	kr_assert(!op->busy);
 	op->fd = fd;
 	kr_op_start(io, op, KR_OP_WAIT_GONE, done);
-}
-
-/*
- * SO_SNDBUF bounds what is not acknowledged (a loopback reader acknowledges
- * what it has not read, so its window counts besides); TCP_NOTSENT_LOWAT what
- * is not even sent.  A size once set stays until SO_BUF_LOCK (Linux 5.14) gives
- * it back to the kernel; without that the connection keeps the small one.
- */
-void kr_io_limit_lead(int fd, uint32_t bytes)
-{
-	const int size = (int)bytes, unlocked = 0;
-
-	kr_assert(bytes <= INT32_MAX);
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &size,
-			 sizeof(size));
-	if (bytes > 0)
-		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size,
-				 sizeof(size));
-	else
-		(void)setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &unlocked,
-				 sizeof(unlocked));
 }

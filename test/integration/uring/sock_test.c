@@ -366,6 +366,30 @@ static int option(int fd, int level, int name)
 	return value;
 }
 
+static void test_the_lead_of_a_local_sender_is_known(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	uint8_t bytes[5000] = { 0 };
+	uint32_t lead = 1;
+	int fds[2], local[2];
+	(void)state;
+
+	tcp_pair(fds);
+	assert_true(kr_io_lead(io, fds[0], &lead));
+	assert_int_equal(lead, 0);
+	assert_int_equal(send(fds[0], bytes, 5000, 0), 5000);
+	assert_true(kr_io_lead(io, fds[0], &lead));
+	assert_int_equal(lead, 5000);
+	assert_int_equal(recv(fds[1], bytes, 1000, 0), 1000);
+	assert_true(kr_io_lead(io, fds[0], &lead));
+	assert_int_equal(lead, 4000);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, local), 0);
+	assert_false(kr_io_lead(io, local[0], &lead));
+	close_pair(local);
+	close_pair(fds);
+	kr_ring_close(io);
+}
+
 static void test_a_limited_lead_is_given_back(void **state)
 {
 	int fds[2];
@@ -593,6 +617,7 @@ int main(void)
 			test_end_of_stream_is_closed_and_the_other_half_works),
 		cmocka_unit_test(test_who_leaves_is_noticed_beside_a_stream),
 		cmocka_unit_test(test_waiting_for_who_leaves_can_be_canceled),
+		cmocka_unit_test(test_the_lead_of_a_local_sender_is_known),
 		cmocka_unit_test(test_a_limited_lead_is_given_back),
 		cmocka_unit_test(test_recv_all_of_a_short_stream_is_closed),
 		cmocka_unit_test(test_recv_all_joins_what_comes_in_parts),
