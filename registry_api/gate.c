@@ -195,6 +195,7 @@ static void set_route(struct kr_conn *c, const struct kr_head *head)
 			       &c->route);
 	else
 		c->route = (struct kr_route){ .kind = KR_ROUTE_UNKNOWN };
+	kr_upstream_map(&c->srv->opts.upstreams, head->query, &c->route);
 }
 
 static bool has_body(const struct kr_head *head)

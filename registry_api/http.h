@@ -18,6 +18,7 @@
 #include "core/addr.h"
 #include "core/err.h"
 #include "registry_api/registry.h"
+#include "registry_api/upstream.h"
 
 struct kr_http;
 
@@ -33,6 +34,7 @@ struct kr_http_opts {
 	uint64_t idle_timeout_ns; /* 0: 60 s without a request */
 	const char *advertise;    /* "http://host:port" put before Location, or
 				  NULL: relative locations */
+	struct kr_upstreams upstreams; /* lent as long as the server runs */
 };
 
 /* Bind, start the thread, serve.  KR_E_EXISTS: the address is in use. */

@@ -172,6 +172,24 @@ static enum kr_err check_name(const char *key, const char *value, size_t min,
 	return KR_E_CONFIG;
 }
 
+static enum kr_err check_upstreams(const struct kr_conf *c,
+				   struct kr_config_error *ce)
+{
+	const struct kr_upstream *list = c->upstreams.list;
+
+	for (size_t i = 0; i < c->upstreams.count; i++) {
+		if (kr_upstream_is_valid(&list[i]))
+			continue;
+		(void)snprintf(ce->text, sizeof(ce->text),
+			       "key `registry.upstreams`: entry %zu (host "
+			       "\"%.80s\") needs a host, and a prefix that "
+			       "begins a repository name or is empty",
+			       i + 1, list[i].host);
+		return KR_E_CONFIG;
+	}
+	return KR_OK;
+}
+
 /* What one key alone cannot say. */
 static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 			       struct kr_config_error *ce)
@@ -179,7 +197,8 @@ static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 	const struct kr_policy_row *row = NULL;
 
 	if (check_name("cluster", c->cluster, 1, ce) != KR_OK ||
-	    check_name("zone", c->zone, 0, ce) != KR_OK)
+	    check_name("zone", c->zone, 0, ce) != KR_OK ||
+	    check_upstreams(c, ce) != KR_OK)
 		return KR_E_CONFIG;
 	if (role != KR_ROLE_AGENT && role != KR_ROLE_ORIGIN &&
 	    role != KR_ROLE_PROXY)

@@ -39,6 +39,18 @@ static const struct kr_config_row backend_rows[] = {
 static const struct kr_config_schema backend_schema =
 	KR_CONFIG_SCHEMA(struct kr_conf_backend, backend_rows);
 
+#define UP struct kr_upstream
+static const struct kr_config_row upstream_rows[] = {
+	KR_CONFIG_STRING(UP, host, "host", NULL,
+		"registry that a client names by ?ns= or at the front of the "
+		"path; \"*\": any other"),
+	KR_CONFIG_STRING(UP, prefix, "prefix", "{host}",
+		"put before its repositories here; {host} is its name"),
+};
+#undef UP
+static const struct kr_config_schema upstream_schema =
+	KR_CONFIG_SCHEMA(struct kr_upstream, upstream_rows);
+
 #define C struct kr_conf
 #define HOSTS_HELP "host:port of the RPC listener of each"
 static const struct {
@@ -69,6 +81,9 @@ static const struct {
 	"port of the peer protocol") },
 { PROXY, KR_CONFIG_STRING(C, advertise, "registry.advertise", "",
 	"http://host:port put before Location headers; empty: relative") },
+{ AGENT | PROXY, KR_CONFIG_OBJECTS(C, upstreams, "registry.upstreams",
+	&upstream_schema, 0, 64, "registries that we are a mirror of, and where "
+	"their repositories are here") },
 { AGENT, KR_CONFIG_STRINGS(C, trackers, "tracker.hosts.static", "", 1, 64,
 	HOSTS_HELP) },
 { AGENT | PROXY, KR_CONFIG_STRINGS(C, build_indexes,

@@ -321,6 +321,7 @@ enum kr_err kr_runtime_serve(struct kr_runtime *rt,
 		.manifest_bytes_max = c->manifest_bytes_max,
 		.connections_max = (uint32_t)c->http_connections,
 		.idle_timeout_ns = c->http_idle_ns,
+		.upstreams = { c->upstreams.list, c->upstreams.count },
 	};
 	enum kr_err err =
 		kr_runtime_addr(c->registry_ip, c->registry_port, &opts.listen);
