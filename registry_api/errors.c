@@ -7,8 +7,8 @@ static const struct {
 	int status;
 	const char *text;
 } table[KR_OCI_COUNT] = {
-#define X(code, http_status, message) \
-	[KR_OCI_##code] = { #code, http_status, message },
+#define X(id, code, http_status, message) \
+	[KR_OCI_##id] = { #code, http_status, message },
 	KR_OCI_TABLE(X)
 #undef X
 };
@@ -47,6 +47,7 @@ const char *kr_http_reason(int status)
 		{ 413, "Content Too Large" },
 		{ 416, "Range Not Satisfiable" },
 		{ 417, "Expectation Failed" },
+		{ 429, "Too Many Requests" },
 		{ 431, "Request Header Fields Too Large" },
 		{ 500, "Internal Server Error" },
 		{ 503, "Service Unavailable" },

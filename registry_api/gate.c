@@ -169,7 +169,10 @@ static void begin_body(struct kr_conn *c, const struct kr_head *head)
 		return;
 	}
 	if (!reserve_body(c)) {
-		refuse(c, KR_OCI_UNAVAILABLE, "too many request bodies");
+		refuse(c,
+		       c->srv->opts.push ? KR_OCI_TOOMANYREQUESTS
+					 : KR_OCI_UNAVAILABLE,
+		       "too many request bodies");
 		return;
 	}
 	if (c->wants_continue && c->in.len == 0 && !kr_gate_continue(c)) {

@@ -174,6 +174,7 @@ static const struct {
 	{ "/blobs/uploads", KR_ROUTE_UPLOAD,   set_upload_id },
 	{ "/blobs",         KR_ROUTE_BLOB,     set_digest },
 	{ "/manifests",     KR_ROUTE_MANIFEST, set_reference },
+	{ "/referrers",     KR_ROUTE_REFERRERS, set_digest },
 };
 /* clang-format on */
 
@@ -216,6 +217,10 @@ static void parse_v2(struct kr_bytes rest, struct kr_route *ret)
 		ret->kind = KR_ROUTE_BASE;
 		return;
 	}
+	if (equals(rest, "_catalog")) { /* no name begins with "_" */
+		ret->kind = KR_ROUTE_CATALOG;
+		return;
+	}
 	for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {
 		if (!ends_with(rest, whole[i].end))
 			continue;
@@ -252,6 +257,8 @@ const char *kr_route_name(enum kr_route_kind kind)
 		[KR_ROUTE_UPLOAD] = "upload",
 		[KR_ROUTE_MANIFEST] = "manifest",
 		[KR_ROUTE_TAGS] = "tags",
+		[KR_ROUTE_REFERRERS] = "referrers",
+		[KR_ROUTE_CATALOG] = "catalog",
 		[KR_ROUTE_HEALTH] = "health",
 		[KR_ROUTE_READINESS] = "readiness",
 		[KR_ROUTE_METRICS] = "metrics",

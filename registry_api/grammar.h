@@ -30,13 +30,15 @@ enum kr_method {
 };
 
 enum kr_route_kind {
-	KR_ROUTE_UNKNOWN,  /* no endpoint of ours */
-	KR_ROUTE_BASE,     /* /v2/ */
-	KR_ROUTE_BLOB,     /* /v2/<name>/blobs/<digest> */
-	KR_ROUTE_UPLOADS,  /* /v2/<name>/blobs/uploads/ */
-	KR_ROUTE_UPLOAD,   /* /v2/<name>/blobs/uploads/<id> */
-	KR_ROUTE_MANIFEST, /* /v2/<name>/manifests/<reference> */
-	KR_ROUTE_TAGS,     /* /v2/<name>/tags/list */
+	KR_ROUTE_UNKNOWN,   /* no endpoint of ours */
+	KR_ROUTE_BASE,      /* /v2/ */
+	KR_ROUTE_BLOB,      /* /v2/<name>/blobs/<digest> */
+	KR_ROUTE_UPLOADS,   /* /v2/<name>/blobs/uploads/ */
+	KR_ROUTE_UPLOAD,    /* /v2/<name>/blobs/uploads/<id> */
+	KR_ROUTE_MANIFEST,  /* /v2/<name>/manifests/<reference> */
+	KR_ROUTE_TAGS,      /* /v2/<name>/tags/list */
+	KR_ROUTE_REFERRERS, /* /v2/<name>/referrers/<digest> */
+	KR_ROUTE_CATALOG,   /* /v2/_catalog */
 	KR_ROUTE_HEALTH,
 	KR_ROUTE_READINESS,
 	KR_ROUTE_METRICS,
@@ -57,7 +59,7 @@ struct kr_route {
 	char repo[KR_REPO_MAX + 1];
 	char tag[KR_TAG_MAX + 1]; /* MANIFEST by tag; else "" */
 	char upload_id[KR_UPLOAD_ID_LEN + 1];
-	struct kr_digest digest; /* BLOB, MANIFEST by digest */
+	struct kr_digest digest; /* BLOB, REFERRERS, MANIFEST by digest */
 	bool by_digest;
 };
 

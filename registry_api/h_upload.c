@@ -257,12 +257,11 @@ static void post_mount(struct kr_conn *c)
 		return;
 	const enum kr_err err =
 		kr_query_get(kr_req_query(c), "from", from, sizeof(from));
-	if (err == KR_E_NOTFOUND) {
-		open_session(c); /* from anywhere: not offered */
-		return;
-	}
-	if (err != KR_OK || !kr_repo_is_valid((struct kr_bytes){
-				    (const uint8_t *)from, strlen(from) })) {
+	if (err == KR_E_NOTFOUND)
+		from[0] = '\0'; /* from wherever it is */
+	else if (err != KR_OK ||
+		 !kr_repo_is_valid((struct kr_bytes){ (const uint8_t *)from,
+						      strlen(from) })) {
 		kr_reply_error(c, KR_OCI_NAME_INVALID,
 			       "malformed \"from\" repository", NULL);
 		return;
@@ -281,8 +280,30 @@ static bool has_key(struct kr_conn *c, const char *key)
 	       KR_E_NOTFOUND;
 }
 
+/* Which digest the upload will be committed by, if the client says so.  It
+ * changes nothing: sha256 is computed while the bytes come in, any other in a
+ * second pass.  False: answered, it is none of ours. */
+static bool judge_algorithm(struct kr_conn *c)
+{
+	char text[32];
+	const enum kr_err err = kr_query_get(
+		kr_req_query(c), "digest-algorithm", text, sizeof(text));
+
+	if (err == KR_E_NOTFOUND)
+		return true;
+	for (int a = 0; err == KR_OK && a < KR_DIGEST_ALG_COUNT; a++)
+		if (strcmp(text, kr_digest_alg_name((enum kr_digest_alg)a)) ==
+		    0)
+			return true;
+	kr_reply_error(c, KR_OCI_DIGEST_INVALID,
+		       "digest-algorithm is neither sha256 nor sha512", NULL);
+	return false;
+}
+
 void kr_h_upload_post(struct kr_conn *c)
 {
+	if (!judge_algorithm(c))
+		return;
 	if (has_key(c, "digest"))
 		post_monolithic(c);
 	else if (c->body.len > 0)

@@ -32,8 +32,25 @@ void kr_h_upload_delete(struct kr_conn *c);
 void kr_h_manifest_get(struct kr_conn *c); /* and HEAD */
 void kr_h_manifest_put(struct kr_conn *c);
 
-/* h_tags.c */
+/* h_delete.c */
+void kr_h_manifest_delete(struct kr_conn *c);
+void kr_h_blob_delete(struct kr_conn *c);
+
+/* h_list.c */
 void kr_h_tags(struct kr_conn *c);
+void kr_h_catalog(struct kr_conn *c);
+
+/* h_referrers.c */
+void kr_h_referrers(struct kr_conn *c);
+
+/* The parameter n, at most KR_REG_LIST_MAX, which is it if it is not there;
+ * -1: it is malformed.  In h_list.c. */
+int64_t kr_page_size(const struct kr_conn *c);
+
+/* Add a Link to the next page, after @last, of the list at @path; "" leaves an
+ * @artifact_type out.  In h_list.c. */
+void kr_page_link(struct kr_conn *c, const char *path, uint32_t n,
+		  const char *last, const char *artifact_type);
 
 /* The request's raw query, without "?". */
 struct kr_bytes kr_req_query(const struct kr_conn *c);

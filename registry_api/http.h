@@ -30,7 +30,8 @@ struct kr_http_opts {
 	const struct kr_registry *registry; /* borrowed; NULL: only /health,
 					       /readiness and /metrics */
 	uint64_t manifest_bytes_max;        /* 0: 4 MiB */
-	uint32_t connections_max; /* 0: 1024; beyond it 503 and close */
+	uint32_t connections_max; /* 0: 1024; beyond it 503, with push 429, and
+				     close */
 	uint64_t idle_timeout_ns; /* 0: 60 s without a request */
 	const char *advertise;    /* "http://host:port" put before Location, or
 				  NULL: relative locations */

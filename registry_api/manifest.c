@@ -135,6 +135,11 @@ static enum kr_err decide_kind(const json_t *root, struct kr_bytes http_type,
 	}
 	if (inner_kind < 0 && outer_kind < 0)
 		return infer_kind(root, ret, why);
+	if (inner_kind < 0 && outer_kind != KR_MANIFEST_OCI &&
+	    outer_kind != KR_MANIFEST_OCI_INDEX) {
+		*why = "a Docker manifest has to say its mediaType";
+		return KR_E_INVALID;
+	}
 	*ret = (enum kr_manifest_kind)(inner_kind >= 0 ? inner_kind
 						       : outer_kind);
 	return KR_OK;
@@ -210,6 +215,11 @@ static enum kr_err collect_refs(struct kr_manifest *m, const json_t *root,
 	const json_t *list = json_object_get(root, key);
 	const json_t *config = json_object_get(root, "config");
 
+	if (json_object_get(root, is_index ? "layers" : "manifests") != NULL ||
+	    (is_index && config != NULL)) {
+		*why = "both a manifest and an index";
+		return KR_E_INVALID;
+	}
 	if (!json_is_array(list)) {
 		*why = is_index ? "\"manifests\" is not a list"
 				: "\"layers\" is not a list";
@@ -230,6 +240,25 @@ static enum kr_err collect_refs(struct kr_manifest *m, const json_t *root,
 	return add_refs(m, list, why);
 }
 
+static enum kr_err set_artifact_type(struct kr_manifest *m, const json_t *root,
+				     const char **why)
+{
+	const json_t *config = json_object_get(root, "config");
+	struct kr_bytes type = text_of(json_object_get(root, "artifactType"));
+
+	if (type.len == 0 && !kinds[m->kind].is_index)
+		type = text_of(json_object_get(config, "mediaType"));
+	if (type.len > KR_MEDIA_TYPE_MAX ||
+	    (type.len > 0 && memchr(type.ptr, '\0', type.len) != NULL)) {
+		*why = "artifactType is too long";
+		return KR_E_INVALID;
+	}
+	if (type.len > 0)
+		memcpy(m->artifact_type, type.ptr, type.len);
+	m->artifact_type[type.len] = '\0';
+	return KR_OK;
+}
+
 static enum kr_err parse_subject(struct kr_manifest *m, const json_t *root,
 				 const char **why)
 {
@@ -243,7 +272,7 @@ static enum kr_err parse_subject(struct kr_manifest *m, const json_t *root,
 		return err;
 	m->has_subject = true;
 	m->subject = ref.digest;
-	return KR_OK;
+	return set_artifact_type(m, root, why);
 }
 
 static enum kr_err parse_root(struct kr_manifest *m, const json_t *root,
@@ -295,6 +324,56 @@ enum kr_err kr_manifest_parse(struct kr_bytes json,
 	}
 	*ret = m;
 	return KR_OK;
+}
+
+/* ---- the descriptor ----*/
+
+static int append_text(const char *text, size_t len, void *out)
+{
+	return kr_buf_append(out, text, len) == KR_OK ? 0 : -1;
+}
+
+/* NULL: no memory. */
+static json_t *make_descriptor(const struct kr_manifest *m, const json_t *root,
+			       const struct kr_digest *d, size_t size)
+{
+	json_t *annotations = json_object_get(root, "annotations");
+	char digest[KR_DIGEST_TEXT_MAX];
+	json_t *v = json_pack(
+		"{s:s,s:s,s:I}", "mediaType", kr_manifest_media_type(m->kind),
+		"digest", kr_digest_print(d, digest), "size", (json_int_t)size);
+
+	if (v == NULL)
+		return NULL;
+	if ((m->artifact_type[0] != '\0' &&
+	     json_object_set_new(v, "artifactType",
+				 json_string(m->artifact_type)) != 0) ||
+	    (json_is_object(annotations) &&
+	     json_object_set(v, "annotations", annotations) != 0)) {
+		json_decref(v);
+		return NULL;
+	}
+	return v;
+}
+
+enum kr_err kr_manifest_describe(const struct kr_manifest *m,
+				 struct kr_bytes json,
+				 const struct kr_digest *d, struct kr_buf *out)
+{
+	json_error_t at;
+	json_t *root = json_loadb((const char *)json.ptr, json.len,
+				  JSON_REJECT_DUPLICATES, &at);
+	json_t *v = root == NULL ? NULL : make_descriptor(m, root, d, json.len);
+	enum kr_err err = KR_E_NOMEM;
+
+	if (v != NULL &&
+	    json_dump_callback(v, append_text, out, JSON_COMPACT) == 0)
+		err = KR_OK;
+	else if (v != NULL)
+		err = KR_E_TOOBIG;
+	json_decref(v);
+	json_decref(root);
+	return err;
 }
 
 void kr_manifest_fini(struct kr_manifest *m)

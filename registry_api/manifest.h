@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/buf.h"
 #include "core/bytes.h"
 #include "core/err.h"
 #include "registry_api/registry.h"
@@ -35,12 +36,18 @@ struct kr_manifest {
 	size_t ref_count;
 	bool has_subject; /* image-spec "subject": need not exist */
 	struct kr_digest subject;
+	/* What it is filtered by among the referrers of its subject: its own
+	 * artifactType, else that of an image's config; "": none. */
+	char artifact_type[KR_MEDIA_TYPE_MAX + 1];
 };
 
 /*
  * Parse @json.  @content_type (may be empty) is what HTTP said; it must agree
  * with the "mediaType" inside, if that is there.  Where neither is, the kind
  * is inferred: "manifests" makes an index, "config" and "layers" a manifest.
+ *
+ * A document that is both a manifest and an index is refused, as is a Docker
+ * type that is not said inside: whoever reads it must see what was pushed.
  *
  * Layers that are not distributable (their media type says foreign or
  * nondistributable) are not references: they are fetched from elsewhere.
@@ -55,6 +62,20 @@ KR_NODISCARD enum kr_err kr_manifest_parse(struct kr_bytes json,
 					   struct kr_manifest *ret,
 					   const char **ret_why);
 void kr_manifest_fini(struct kr_manifest *m);
+
+/*
+ * Append the descriptor (image-spec descriptor.md) that lists @m, whose bytes
+ * are @json, among the referrers of its subject, with its artifact type and
+ * annotations.
+ *
+ * @d  of @json
+ *
+ * KR_E_TOOBIG  does not fit into @out; KR_E_NOMEM
+ */
+KR_NODISCARD enum kr_err kr_manifest_describe(const struct kr_manifest *m,
+					      struct kr_bytes json,
+					      const struct kr_digest *d,
+					      struct kr_buf *out);
 
 const char *kr_manifest_media_type(enum kr_manifest_kind kind); /* static */
 

@@ -73,17 +73,23 @@ static bool next_pair(struct kr_bytes *query, struct kr_bytes *key,
 	return true;
 }
 
-enum kr_err kr_query_get(struct kr_bytes query, const char *key, char *out,
-			 size_t cap)
+enum kr_err kr_query_take(struct kr_bytes *query, const char *key, char *out,
+			  size_t cap)
 {
 	const size_t key_len = strlen(key);
 	struct kr_bytes k, v;
 	size_t len;
 
-	while (next_pair(&query, &k, &v))
+	while (next_pair(query, &k, &v))
 		if (k.len == key_len && memcmp(k.ptr, key, key_len) == 0)
 			return kr_percent_decode(v, out, cap, &len);
 	return KR_E_NOTFOUND;
+}
+
+enum kr_err kr_query_get(struct kr_bytes query, const char *key, char *out,
+			 size_t cap)
+{
+	return kr_query_take(&query, key, out, cap);
 }
 
 enum kr_err kr_query_get_u32(struct kr_bytes query, const char *key,

@@ -33,6 +33,11 @@ KR_NODISCARD enum kr_err kr_percent_decode(struct kr_bytes in, char *out,
 KR_NODISCARD enum kr_err kr_query_get(struct kr_bytes query, const char *key,
 				      char *out, size_t cap);
 
+/* The same, and move @query behind that pair, so that the next call finds the
+ * next "@key=value"; without one, to its end. */
+KR_NODISCARD enum kr_err kr_query_take(struct kr_bytes *query, const char *key,
+				       char *out, size_t cap);
+
 /*
  * A decimal number of at most @max.
  *

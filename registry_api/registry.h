@@ -33,7 +33,10 @@ enum {
 	KR_REPO_MAX = 255, /* repository name, bytes */
 	KR_TAG_MAX = 128,  /* distribution-spec: [A-Za-z0-9_][..]{0,127} */
 	KR_MEDIA_TYPE_MAX = 255,
-	KR_UPLOAD_ID_LEN = 36, /* a UUID */
+	KR_UPLOAD_ID_LEN = 36,  /* a UUID */
+	KR_REG_LIST_MAX = 1000, /* names, descriptors of one answer */
+	KR_REG_TAGS_MAX = 100,  /* that one push may set */
+	KR_REG_DESCRIPTOR_MAX = 512 * 1024,
 };
 
 enum kr_reg_op {
@@ -85,15 +88,32 @@ enum kr_reg_op {
 	/* repo, upload_id */
 	KR_REG_UPLOAD_CANCEL,
 	/*
-	 * repo, tag ("" if by digest), digest (of bytes), bytes, len, refs,
-	 * ref_count: store the manifest, then the tag.  KR_E_NOTFOUND: a
-	 * reference is missing, missing_ref says which.
+	 * repo, tags, tag_count, digest (of bytes), bytes, len, refs,
+	 * ref_count, and where it has a subject that, artifact_type and
+	 * descriptor: store the manifest, then say that it is there, under
+	 * these tags.  KR_E_NOTFOUND: a reference is missing, missing_ref says
+	 * which.
 	 */
 	KR_REG_MANIFEST_PUT,
+	/* repo, tag: the tag goes; or repo, digest: the manifest and its tags.
+	 * KR_E_NOTFOUND.  KR_E_DENIED: an index refers to it. */
+	KR_REG_MANIFEST_DELETE,
+	/* repo, digest: the blob is served from this repository no more.
+	 * KR_E_NOTFOUND.  KR_E_DENIED: a manifest refers to it. */
+	KR_REG_BLOB_DELETE,
 	/* repo, tag (the "last" parameter, may be ""), limit -> names (sorted
 	 * lexically, NUL-separated in bytes, len), more.  KR_E_NOTFOUND: the
 	 * repository is unknown. */
 	KR_REG_TAGS_LIST,
+	/* last (may be ""), limit -> names of repositories likewise, more */
+	KR_REG_CATALOG,
+	/*
+	 * repo, digest (the subject), artifact_type ("": any), last (may be
+	 * ""), limit -> JSON descriptors of the manifests with that subject,
+	 * comma-separated in bytes, len; more, and then last, to go on with.
+	 * Unknown repositories and subjects have none.
+	 */
+	KR_REG_REFERRERS,
 	/* -> KR_OK, or an error and text: is the process of use to anybody? */
 	KR_REG_READY,
 	KR_REG_OP_COUNT
@@ -116,6 +136,14 @@ struct kr_reg_call {
 	char tag[KR_TAG_MAX + 1];
 	char upload_id[KR_UPLOAD_ID_LEN + 1]; /* out of UPLOAD_OPEN */
 	struct kr_digest digest;              /* out of TAG_GET */
+	char last[KR_REPO_MAX + 1];           /* out of REFERRERS */
+	char artifact_type[KR_MEDIA_TYPE_MAX + 1];
+	bool has_subject;
+	struct kr_digest subject;
+	const char *tags; /* lent; each with its NUL */
+	uint32_t tag_count;
+	const uint8_t *descriptor; /* lent: JSON, as REFERRERS gives it out */
+	size_t descriptor_len;
 	uint64_t offset;
 	uint64_t length; /* UPLOAD_RECV: of the body; unused when chunked */
 	bool chunked;
@@ -130,7 +158,8 @@ struct kr_reg_call {
 	uint32_t limit;
 
 	/* in and out: MANIFEST_PUT, UPLOAD_APPEND lend it in; MANIFEST_GET,
-	 * TAGS_LIST give it out, the caller frees it with free(3) */
+	 * TAGS_LIST, CATALOG, REFERRERS give it out, the caller frees it with
+	 * free(3) */
 	uint8_t *bytes;
 	size_t len;
 	struct kr_reg_blob *blob;

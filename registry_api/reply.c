@@ -101,7 +101,7 @@ void kr_reply_error(struct kr_conn *c, enum kr_oci_code code,
 		message = NULL;
 	if (kr_oci_body(&body, code, message, detail) != KR_OK)
 		kr_buf_reset(&body); /* the status says it, too */
-	if (status == 503)
+	if (status == 503 || status == 429)
 		kr_reply_header(c, "Retry-After", "1");
 	if (status >= 500 && !c->ask.canceled) /* else nobody is told */
 		kr_log_warn(
@@ -117,8 +117,12 @@ void kr_reply_error(struct kr_conn *c, enum kr_oci_code code,
 void kr_reply_err(struct kr_conn *c, enum kr_err err, const char *text,
 		  enum kr_oci_code notfound)
 {
-	const enum kr_oci_code code = kr_oci_from_err(err, notfound);
+	enum kr_oci_code code = kr_oci_from_err(err, notfound);
 
+	/* An uploader is asked to wait; who pulls must not be: a 429 makes
+	 * containerd wait where a 503 makes it go to the next mirror. */
+	if (err == KR_E_LIMIT && c->srv->opts.push)
+		code = KR_OCI_TOOMANYREQUESTS;
 	if (text[0] == '\0' && err != KR_E_NOTFOUND)
 		text = kr_err_text(err);
 	kr_reply_error(c, code, text, NULL);

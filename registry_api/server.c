@@ -78,13 +78,18 @@ static void on_close(void *data)
 /* One too many: say so without reading a byte. */
 static void turn_away(struct kr_http *h, int fd)
 {
-	static const char text[] = "HTTP/1.1 503 Service Unavailable\r\n"
-				   "Connection: close\r\n"
-				   "Retry-After: 1\r\n"
-				   "Content-Length: 0\r\n\r\n";
+	const int status = h->opts.push ? 429 : 503;
+	char text[128];
+	const int n = snprintf(text, sizeof(text),
+			       "HTTP/1.1 %d %s\r\n"
+			       "Connection: close\r\n"
+			       "Retry-After: 1\r\n"
+			       "Content-Length: 0\r\n\r\n",
+			       status, kr_http_reason(status));
 
+	kr_assert(n > 0 && n < (int)sizeof(text));
 	kr_metric_add(h->refused, 1);
-	if (send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL) > 0)
+	if (send(fd, text, (size_t)n, MSG_NOSIGNAL) > 0)
 		kr_linger_start(h, fd);
 	(void)close(fd);
 }

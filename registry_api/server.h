@@ -89,7 +89,8 @@ struct kr_received {
 	char text[256];
 };
 
-struct kr_blob_get; /* h_blob.c */
+struct kr_blob_get;     /* h_blob.c */
+struct kr_manifest_put; /* h_manifest.c */
 
 struct kr_conn {
 	struct kr_list link; /* srv->conns */
@@ -121,6 +122,7 @@ struct kr_conn {
 	h2o_req_t *req;           /* ANSWER; NULL once the answer is out */
 	h2o_timeout_entry_t next; /* go on with the next request */
 	struct kr_blob_get *get;
+	struct kr_manifest_put *put;
 	bool linger; /* after the answer: swallow what the client still sends */
 	struct kr_ask ask;
 	kr_ask_done_fn *answer; /* kr_req_ask: what goes on afterwards */

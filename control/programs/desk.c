@@ -107,6 +107,12 @@ enum kr_err kr_desk_begin(struct kr_desk *d, struct kr_desk_job *job,
 	return KR_OK;
 }
 
+void kr_desk_pass(struct kr_desk_job *job)
+{
+	kr_u64_map_del(&job->desk->jobs, key_of(job->call));
+	job->call = NULL;
+}
+
 void kr_desk_end(struct kr_desk_job *job, enum kr_err err, const char *text)
 {
 	struct kr_reg_call *call = job->call;

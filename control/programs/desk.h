@@ -59,6 +59,9 @@ KR_NODISCARD enum kr_err kr_desk_begin(struct kr_desk *d,
 				       struct kr_reg_call *call,
 				       kr_desk_cancel_fn *cancel);
 
+/* @job does no more; its call is free to be begun by another. */
+void kr_desk_pass(struct kr_desk_job *job);
+
 /* The answer; @text (may be NULL) is for the client.  @job is free again. */
 void kr_desk_end(struct kr_desk_job *job, enum kr_err err, const char *text);
 

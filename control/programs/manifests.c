@@ -14,7 +14,8 @@ struct work {
 	struct kr_manifests *all;
 	struct kr_reg_call *call;
 	struct kr_origins_ask ask;
-	struct kr_indexes_ask tag;
+	struct kr_indexes_ask index;
+	uint8_t *params; /* of index */
 	struct kr_job store_job;
 	struct kr_push *push; /* while it waits for one */
 	struct kr_metainfo meta;
@@ -29,16 +30,83 @@ static void end(struct work *w, enum kr_err err, const char *text)
 	if (w->has_meta)
 		kr_metainfo_fini(kr_alloc_heap(), &w->meta);
 	kr_desk_end(&w->job, err, text);
+	free(w->params);
 	free(w);
 }
 
 /* ---- MANIFEST_PUT, from the end to the beginning ------------------------*/
 
-static void tagged(struct kr_indexes_ask *a, enum kr_err err,
-		   struct kr_bytes result, const char *text)
+static void recorded(struct kr_indexes_ask *a, enum kr_err err,
+		     struct kr_bytes result, const char *text)
 {
 	(void)result;
-	end(KR_CONTAINER_OF(a, struct work, tag), err, text);
+	end(KR_CONTAINER_OF(a, struct work, index), err, text);
+}
+
+static enum kr_err pack_refs(const struct kr_reg_call *call, uint8_t **ret,
+			     size_t *ret_len)
+{
+	uint8_t *refs = malloc(call->ref_count * KR_INDEX_REF_MAX + 1);
+	size_t at = 0;
+
+	if (refs == NULL)
+		return KR_E_NOMEM;
+	for (size_t i = 0; i < call->ref_count; i++)
+		at += kr_index_ref_pack(&call->refs[i].digest, refs + at);
+	*ret = refs;
+	*ret_len = at;
+	return KR_OK;
+}
+
+/* The params of index.put_object, in w->params. */
+static enum kr_err encode(struct work *w, struct kr_index_object *o,
+			  size_t *ret_len)
+{
+	const struct kr_reg_call *call = w->call;
+	const size_t cap =
+		kr_index_msg_object_len(o, call->tags, call->tag_count);
+	struct kr_mp_writer writer;
+
+	w->params = malloc(cap);
+	if (w->params == NULL)
+		return KR_E_NOMEM;
+	kr_mp_w_init(&writer, w->params, cap);
+	kr_index_msg_object_encode(&writer, o, call->tags, call->tag_count,
+				   false);
+	return kr_mp_w_done(&writer, ret_len);
+}
+
+/* That the manifest is in the repository, and its tags. */
+static void record(struct work *w)
+{
+	const struct kr_reg_call *call = w->call;
+	struct kr_index_object o = {
+		.kind = KR_INDEX_MANIFEST,
+		.digest = call->digest,
+		.has_subject = call->has_subject,
+		.subject = call->subject,
+		.descriptor = { call->descriptor, call->descriptor_len },
+	};
+	uint8_t *refs = NULL;
+	size_t len = 0;
+	enum kr_err err = pack_refs(call, &refs, &o.refs.len);
+
+	_Static_assert(sizeof(o.artifact_type) >= sizeof(call->artifact_type) &&
+			       sizeof(o.repo) >= sizeof(call->repo),
+		       "an index keeps what HTTP lets in");
+	memcpy(o.repo, call->repo, sizeof(call->repo));
+	memcpy(o.artifact_type, call->artifact_type,
+	       sizeof(call->artifact_type));
+	o.refs.ptr = refs;
+	if (err == KR_OK)
+		err = encode(w, &o, &len);
+	free(refs);
+	if (err != KR_OK) {
+		end(w, err, NULL);
+		return;
+	}
+	kr_indexes_call(w->all->indexes, &w->index, "index.put_object",
+			(struct kr_bytes){ w->params, len }, recorded);
 }
 
 static void pushed(void *ctx, enum kr_err err, const char *text)
@@ -46,12 +114,10 @@ static void pushed(void *ctx, enum kr_err err, const char *text)
 	struct work *w = ctx;
 
 	w->push = NULL;
-	if (err != KR_OK || w->call->tag[0] == '\0') {
+	if (err != KR_OK)
 		end(w, err, text);
-		return;
-	}
-	kr_indexes_put(w->all->indexes, &w->tag, w->call->repo, w->call->tag,
-		       &w->call->digest, tagged);
+	else
+		record(w);
 }
 
 /* On the pool: the manifest into our store, its metainfo beside it. */
@@ -210,53 +276,7 @@ static void on_put(void *ctx, struct kr_reg_call *call)
 		next_ref(w);
 }
 
-/* ---- TAGS_LIST ----------------------------------------------------------*/
-
-/* Copy the names, each with its NUL. */
-static enum kr_err copy_names(struct kr_reg_call *call, struct kr_bytes result)
-{
-	struct kr_index_msg_names names;
-	struct kr_bytes name;
-	enum kr_err err = kr_index_msg_names_decode(result, "tags", &names);
-	size_t at = 0;
-
-	if (err != KR_OK)
-		return err;
-	call->more = names.more;
-	call->bytes = malloc(result.len + 1); /* a name has a head byte: its
-						 NUL takes that room */
-	if (call->bytes == NULL)
-		return KR_E_NOMEM;
-	while (kr_index_msg_names_next(&names, &name)) {
-		memcpy(call->bytes + at, name.ptr, name.len);
-		at += name.len;
-		call->bytes[at++] = '\0';
-	}
-	call->len = at;
-	return KR_OK;
-}
-
-static void listed(struct kr_indexes_ask *a, enum kr_err err,
-		   struct kr_bytes result, const char *text)
-{
-	struct work *w = KR_CONTAINER_OF(a, struct work, tag);
-
-	if (err == KR_OK)
-		err = copy_names(w->call, result);
-	end(w, err, text);
-}
-
-static void on_list(void *ctx, struct kr_reg_call *call)
-{
-	struct work *w = begin(ctx, call);
-
-	if (w != NULL)
-		kr_indexes_list(w->all->indexes, &w->tag, call->repo, call->tag,
-				call->limit, listed);
-}
-
 void kr_manifests_attach(struct kr_manifests *m, struct kr_desk *desk)
 {
 	kr_desk_handle(desk, KR_REG_MANIFEST_PUT, on_put, m);
-	kr_desk_handle(desk, KR_REG_TAGS_LIST, on_list, m);
 }

@@ -1,9 +1,9 @@
 /*
- * control/programs/manifests.h - MANIFEST_PUT and TAGS_LIST of a proxy.
+ * control/programs/manifests.h - MANIFEST_PUT of a proxy.
  *
  *	every reference is pushed to its owners, where it is not yet -> the
- *	    manifest is a blob like any other: store, push -> then the tag, at
- *	    a build-index
+ *	    manifest is a blob like any other: store, push -> then, at a
+ *	    build-index, that it is in the repository, and its tags
  *
  * So a tag never names what cannot be pulled.
  *

@@ -3,6 +3,7 @@
 
 #include "control/programs/desk.h"
 #include "control/programs/hosts.h"
+#include "control/programs/lists.h"
 #include "control/programs/pull.h"
 #include "control/programs/ready.h"
 #include "control/programs/runtime.h"
@@ -16,6 +17,7 @@ struct role {
 	struct kr_indexes *indexes;
 	struct kr_desk desk;
 	struct kr_pull pull;
+	struct kr_lists lists;
 	struct kr_ready ready;
 	struct kr_http *http;
 	bool desk_open;
@@ -130,6 +132,8 @@ static void attach(struct role *r)
 	r->ready = (struct kr_ready){ .indexes = r->indexes,
 				      .trackers = r->trackers };
 	kr_pull_attach(&r->pull, &r->desk);
+	r->lists = (struct kr_lists){ .indexes = r->indexes };
+	kr_lists_attach(&r->lists, &r->desk);
 	kr_ready_attach(&r->ready, &r->desk);
 }
 

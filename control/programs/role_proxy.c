@@ -3,6 +3,8 @@
 
 #include "control/programs/desk.h"
 #include "control/programs/hosts.h"
+#include "control/programs/links.h"
+#include "control/programs/lists.h"
 #include "control/programs/manifests.h"
 #include "control/programs/pull.h"
 #include "control/programs/ready.h"
@@ -24,6 +26,8 @@ struct role {
 	struct kr_pull pull;
 	struct kr_ready ready;
 	struct kr_manifests manifests;
+	struct kr_lists lists;
+	struct kr_links links;
 	struct kr_http *http;
 	bool desk_open;
 };
@@ -74,7 +78,8 @@ static enum kr_err open_push(struct role *r, const struct kr_peer_id *id)
 	const struct kr_uploads_opts uploads = { .io = r->rt.io,
 						 .store = r->store,
 						 .origins = r->origins,
-						 .pusher = r->pusher };
+						 .pusher = r->pusher,
+						 .indexes = r->indexes };
 	return kr_uploads_open(&uploads, &r->uploads);
 }
 
@@ -119,6 +124,11 @@ static void attach(struct role *r)
 	kr_pull_attach(&r->pull, &r->desk);
 	kr_uploads_attach(r->uploads, &r->desk);
 	kr_manifests_attach(&r->manifests, &r->desk);
+	r->lists = (struct kr_lists){ .indexes = r->indexes };
+	kr_lists_attach(&r->lists, &r->desk);
+	r->links = (struct kr_links){ .indexes = r->indexes,
+				      .origins = r->origins };
+	kr_links_attach(&r->links, &r->desk);
 	r->ready = (struct kr_ready){ .indexes = r->indexes,
 				      .origins = r->origins };
 	kr_ready_attach(&r->ready, &r->desk);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/index_msg.h"
 #include "control/origin_msg.h"
 #include "control/upload.h"
 #include "core/list.h"
@@ -25,6 +26,7 @@ struct kr_uploads {
 	struct kr_store *store;
 	struct kr_origins *origins;
 	struct kr_pusher *pusher;
+	struct kr_indexes *indexes;
 	struct kr_list sessions;
 	uint32_t session_count;
 	struct kr_timer timer;
@@ -38,6 +40,7 @@ struct work {
 	struct kr_reg_call *call;
 	struct session *s;
 	struct kr_origins_ask ask;
+	struct kr_indexes_ask index;
 	struct kr_push *push; /* while it waits for one */
 	bool canceled;
 };
@@ -317,17 +320,36 @@ static void receive(struct work *w)
 		end(w, err, NULL);
 }
 
-static void pushed(void *ctx, enum kr_err err, const char *text)
+/* Without this the repository might still hold that the blob was deleted. */
+static void record(struct work *w, kr_indexes_ask_fn *done)
 {
-	struct work *w = ctx;
+	kr_indexes_put_blob(w->all->indexes, &w->index, w->call->repo,
+			    &w->call->digest, done);
+}
+
+static void recorded(struct kr_indexes_ask *a, enum kr_err err,
+		     struct kr_bytes result, const char *text)
+{
+	struct work *w = KR_CONTAINER_OF(a, struct work, index);
 	struct session *s = w->s;
 
-	w->push = NULL;
+	(void)result;
 	if (err == KR_OK) { /* the session has done its duty */
 		w->s = NULL;
 		drop_session(s);
 	}
 	end(w, err, text);
+}
+
+static void pushed(void *ctx, enum kr_err err, const char *text)
+{
+	struct work *w = ctx;
+
+	w->push = NULL;
+	if (err != KR_OK)
+		end(w, err, text);
+	else
+		record(w, recorded);
 }
 
 static void push_whole(struct work *w)
@@ -441,12 +463,22 @@ static void on_stat(void *ctx, struct kr_reg_call *call)
 
 /* ---- BLOB_MOUNT: from where it is, pushed into another repository -------*/
 
+static void mount_recorded(struct kr_indexes_ask *a, enum kr_err err,
+			   struct kr_bytes result, const char *text)
+{
+	(void)result;
+	end(KR_CONTAINER_OF(a, struct work, index), err, text);
+}
+
 static void mounted(void *ctx, enum kr_err err, const char *text)
 {
 	struct work *w = ctx;
 
 	w->push = NULL;
-	end(w, err, text);
+	if (err != KR_OK)
+		end(w, err, text);
+	else
+		record(w, mount_recorded);
 }
 
 static void mount_found(struct kr_origins_ask *a, enum kr_err err,
@@ -472,16 +504,48 @@ static void mount_found(struct kr_origins_ask *a, enum kr_err err,
 		end(w, err, text);
 }
 
+static void find_source(struct work *w)
+{
+	struct kr_reg_call *call = w->call;
+
+	kr_origins_metainfo(w->all->origins, &w->ask,
+			    call->from_repo[0] != '\0' ? call->from_repo
+						       : call->repo,
+			    &call->digest, mount_found);
+}
+
+/* What was deleted from the source is not mounted from there; of what the
+ * index does not know the origins decide. */
+static void source_known(struct kr_indexes_ask *a, enum kr_err err,
+			 struct kr_bytes result, const char *text)
+{
+	struct work *w = KR_CONTAINER_OF(a, struct work, index);
+	bool deleted = false;
+
+	(void)text;
+	if (err == KR_OK)
+		err = kr_index_msg_deleted_decode(result, &deleted);
+	if (w->canceled)
+		end(w, KR_E_CANCELED, NULL);
+	else if (err == KR_OK && deleted)
+		end(w, KR_E_NOTFOUND, NULL);
+	else
+		find_source(w);
+}
+
 static void on_mount(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_uploads *all = ctx;
 	struct work *w = begin(all, call, cancel_work);
 
-	if (w != NULL)
-		kr_origins_metainfo(all->origins, &w->ask,
-				    call->from_repo[0] != '\0' ? call->from_repo
-							       : call->repo,
-				    &call->digest, mount_found);
+	if (w == NULL)
+		return;
+	if (call->from_repo[0] == '\0')
+		find_source(w);
+	else
+		kr_indexes_find_object(all->indexes, &w->index, KR_INDEX_BLOB,
+				       call->from_repo, &call->digest,
+				       source_known);
 }
 
 /* ---- life ---------------------------------------------------------------*/
@@ -509,6 +573,7 @@ enum kr_err kr_uploads_open(const struct kr_uploads_opts *opts,
 	u->store = opts->store;
 	u->origins = opts->origins;
 	u->pusher = opts->pusher;
+	u->indexes = opts->indexes;
 	kr_list_init(&u->sessions);
 	u->received = kr_metrics_counter("kraken_upload_received_bytes_total",
 					 "bytes of upload bodies", NULL);

@@ -3,7 +3,8 @@
  * sessions on this host's disk, and what is pushed to the origins.
  *
  *	UPLOAD_OPEN -> RECV/APPEND... -> COMMIT: verified, in our store ->
- *	    push to the owners -> write quorum -> answered
+ *	    push to the owners -> write quorum -> a build-index knows that it
+ *	    is in the repository -> answered
  *
  * A session is on disk; its file stays open while it is used and is closed
  * when idle for KR_UPLOADS_IDLE_NS, to be opened again by the next request,
@@ -17,6 +18,7 @@
 
 #include <stdint.h>
 
+#include "control/indexes.h"
 #include "control/origins.h"
 #include "control/programs/desk.h"
 #include "control/push.h"
@@ -34,6 +36,7 @@ struct kr_uploads_opts {
 	struct kr_store *store;
 	struct kr_origins *origins;
 	struct kr_pusher *pusher;
+	struct kr_indexes *indexes;
 };
 
 KR_NODISCARD enum kr_err kr_uploads_open(const struct kr_uploads_opts *opts,

@@ -211,7 +211,7 @@ check_manifests()
 
 	head -c $((4 * MIB + 1)) /dev/zero | tr '\0' ' ' >"$WORK/garbage"
 	manifest_put "$WORK/garbage" $REPO huge
-	expect_error 413 TOO_LARGE "manifest of more than 4 MiB"
+	expect_error 413 SIZE_INVALID "manifest of more than 4 MiB"
 }
 
 cluster_start 2 1

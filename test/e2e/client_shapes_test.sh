@@ -76,7 +76,7 @@ $((part * third))-$(((part + 1) * third - 1))"
 		done
 		http PATCH "$UPLOAD" -T "$WORK/part" \
 			-H "Content-Range: 0-$((third - 1))"
-		expect_error 416 UPLOAD_OUT_OF_ORDER "PATCH at the wrong offset"
+		expect_error 416 BLOB_UPLOAD_INVALID "PATCH at the wrong offset"
 		expect_offset $((2 * third)) "PATCH at the wrong offset"
 	fi
 	tail -c +$((2 * third + 1)) "$1" >"$WORK/part"

@@ -62,7 +62,7 @@ expect_eq "$at" $((2 * PART)) "the offset: the end of the last PATCH answered"
 
 # A client that thinks otherwise is told so, and nothing is lost by it.
 patch $((at + 1)) 1000
-expect_error 416 UPLOAD_OUT_OF_ORDER "PATCH beyond the offset"
+expect_error 416 BLOB_UPLOAD_INVALID "PATCH beyond the offset"
 
 patch "$at" "$PART"
 expect_status 202 "PATCH after the restart"

@@ -73,6 +73,19 @@ static void add_blob(struct fake_registry *f, struct kr_digest d,
 	append(o, bytes, len);
 }
 
+static void add_referrer(struct fake_registry *f,
+			 const struct kr_reg_call *call)
+{
+	if (f->referrer_count == FAKE_OBJECTS_MAX)
+		abort();
+	struct fake_referrer *r = &f->referrers[f->referrer_count++];
+	r->subject = call->subject;
+	r->digest = call->digest;
+	(void)snprintf(r->artifact_type, sizeof(r->artifact_type), "%s",
+		       call->artifact_type);
+	append(&r->descriptor, call->descriptor, call->descriptor_len);
+}
+
 static void add_tag(struct fake_registry *f, const char *repo, const char *tag,
 		    const struct kr_digest *d)
 {
@@ -288,9 +301,37 @@ static enum kr_err do_manifest_put(struct fake_registry *f,
 		}
 	}
 	add_blob(f, call->digest, call->bytes, call->len);
-	if (call->tag[0] != '\0')
-		add_tag(f, call->repo, call->tag, &call->digest);
+	const char *tag = call->tags;
+	for (uint32_t i = 0; i < call->tag_count; i++) {
+		add_tag(f, call->repo, tag, &call->digest);
+		tag += strlen(tag) + 1;
+	}
+	if (call->has_subject)
+		add_referrer(f, call);
 	return KR_OK;
+}
+
+static enum kr_err do_delete(struct fake_registry *f, struct kr_reg_call *call)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < f->tag_count; i++) {
+		const struct fake_tag *t = &f->tags[i];
+		const bool gone =
+			strcmp(t->repo, call->repo) == 0 &&
+			(call->tag[0] != '\0'
+				 ? strcmp(t->tag, call->tag) == 0
+				 : kr_digest_equal(&t->digest, &call->digest));
+		if (!gone)
+			f->tags[kept++] = *t;
+	}
+	const bool found_tag = kept < f->tag_count;
+	f->tag_count = kept;
+	struct fake_object *o =
+		call->tag[0] != '\0' ? NULL : find_blob(f, &call->digest);
+	if (o != NULL)
+		o->digest = (struct kr_digest){ .alg = UINT8_MAX };
+	return found_tag || o != NULL ? KR_OK : KR_E_NOTFOUND;
 }
 
 static enum kr_err do_blob(struct fake_registry *f, struct kr_reg_call *call)
@@ -373,6 +414,70 @@ static enum kr_err do_tags_list(struct fake_registry *f,
 	return known ? KR_OK : KR_E_NOTFOUND;
 }
 
+static int compare_repos(const void *a, const void *b)
+{
+	return strcmp(((const struct fake_tag *)a)->repo,
+		      ((const struct fake_tag *)b)->repo);
+}
+
+static enum kr_err do_catalog(struct fake_registry *f, struct kr_reg_call *call)
+{
+	struct fake_object out = { .live = true };
+	const char *last = call->last;
+	uint32_t count = 0;
+
+	qsort(f->tags, f->tag_count, sizeof(f->tags[0]), compare_repos);
+	for (size_t i = 0; i < f->tag_count; i++) {
+		const char *repo = f->tags[i].repo;
+		if (strcmp(repo, last) <= 0)
+			continue;
+		last = repo;
+		if (count++ < call->limit)
+			append(&out, repo, strlen(repo) + 1);
+	}
+	call->more = count > call->limit;
+	call->bytes = out.bytes;
+	call->len = out.len;
+	return KR_OK;
+}
+
+static int compare_referrers(const void *a, const void *b)
+{
+	return memcmp(((const struct fake_referrer *)a)->digest.bytes,
+		      ((const struct fake_referrer *)b)->digest.bytes,
+		      KR_DIGEST_LEN_MAX);
+}
+
+static enum kr_err do_referrers(struct fake_registry *f,
+				struct kr_reg_call *call)
+{
+	struct fake_object out = { .live = true };
+	char text[KR_DIGEST_TEXT_MAX], last[KR_REPO_MAX + 1];
+	uint32_t count = 0;
+
+	memcpy(last, call->last, sizeof(last));
+	qsort(f->referrers, f->referrer_count, sizeof(f->referrers[0]),
+	      compare_referrers);
+	for (size_t i = 0; i < f->referrer_count; i++) {
+		const struct fake_referrer *r = &f->referrers[i];
+		if (!kr_digest_equal(&r->subject, &call->digest) ||
+		    strcmp(kr_digest_print(&r->digest, text), last) <= 0 ||
+		    (call->artifact_type[0] != '\0' &&
+		     strcmp(call->artifact_type, r->artifact_type) != 0))
+			continue;
+		if (count++ >= call->limit)
+			continue;
+		if (out.len > 0)
+			append(&out, ",", 1);
+		append(&out, r->descriptor.bytes, r->descriptor.len);
+		memcpy(call->last, text, sizeof(text));
+	}
+	call->more = count > call->limit;
+	call->bytes = out.bytes;
+	call->len = out.len;
+	return KR_OK;
+}
+
 static enum kr_err do_locked(struct fake_registry *f, struct kr_reg_call *call)
 {
 	switch (call->op) {
@@ -397,6 +502,13 @@ static enum kr_err do_locked(struct fake_registry *f, struct kr_reg_call *call)
 		return do_upload(f, call);
 	case KR_REG_TAGS_LIST:
 		return do_tags_list(f, call);
+	case KR_REG_MANIFEST_DELETE:
+	case KR_REG_BLOB_DELETE:
+		return do_delete(f, call);
+	case KR_REG_CATALOG:
+		return do_catalog(f, call);
+	case KR_REG_REFERRERS:
+		return do_referrers(f, call);
 	case KR_REG_READY:
 		return KR_OK;
 	default:
@@ -512,6 +624,7 @@ void fake_registry_fini(struct fake_registry *f)
 		abort();
 	for (size_t i = 0; i < FAKE_OBJECTS_MAX; i++) {
 		free(f->blobs[i].bytes);
+		free(f->referrers[i].descriptor.bytes);
 		free(f->uploads[i].bytes);
 	}
 	pthread_mutex_destroy(&f->lock);

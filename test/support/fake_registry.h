@@ -30,6 +30,12 @@ struct fake_tag {
 	struct kr_digest digest;
 };
 
+struct fake_referrer {
+	struct kr_digest subject, digest;
+	char artifact_type[KR_MEDIA_TYPE_MAX + 1];
+	struct fake_object descriptor;
+};
+
 struct fake_registry {
 	struct kr_registry registry; /* hand this to kr_http_start */
 	pthread_mutex_t lock;
@@ -39,7 +45,8 @@ struct fake_registry {
 	struct fake_object blobs[FAKE_OBJECTS_MAX];
 	struct fake_object uploads[FAKE_OBJECTS_MAX];
 	struct fake_tag tags[FAKE_OBJECTS_MAX];
-	size_t blob_count, tag_count;
+	struct fake_referrer referrers[FAKE_OBJECTS_MAX];
+	size_t blob_count, tag_count, referrer_count;
 	unsigned calls[KR_REG_OP_COUNT];
 	unsigned open_blobs, cancels;
 
