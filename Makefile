@@ -1,7 +1,7 @@
 # Thin on purpose: the build is CMake's, what the targets do is in test/.
 BUILD ?= build/gcc
 
-.PHONY: build demo test bench-swarm bench-swarm-real clean
+.PHONY: build demo test conformance bench-swarm bench-swarm-real clean
 
 build: # the executable: build/gcc/kraken
 	bash test/setup.sh build
@@ -16,6 +16,11 @@ demo: # an image through the whole system, to be watched
 
 test: # everything that a change has to pass
 	bash test/run.sh
+
+conformance: # the official suite of the OCI, which needs Go
+	cmake -S . -B $(BUILD) -G Ninja
+	ninja -C $(BUILD) kraken
+	BUILD=$(BUILD) bash test/conformance/official.sh $(abspath $(BUILD))/kraken
 
 bench-swarm: # the simulated swarm; SCENARIO=name SEED=n for one run
 	bash test/setup.sh bench

@@ -54,6 +54,7 @@ struct kr_conf {
 	char *peer_ip;     /* told to other hosts; "": as they see us */
 	uint64_t peer_port, registry_port, server_port, rpc_port;
 	char *advertise; /* of the proxy, for Location */
+	bool sparse_manifests;
 	struct kr_config_objects upstreams; /* struct kr_upstream */
 	/* the others */
 	struct kr_config_strings trackers, build_indexes, origins;

@@ -84,6 +84,8 @@ static const struct {
 { AGENT | PROXY, KR_CONFIG_OBJECTS(C, upstreams, "registry.upstreams",
 	&upstream_schema, 0, 64, "registries that we are a mirror of, and where "
 	"their repositories are here") },
+{ PROXY, KR_CONFIG_BOOL(C, sparse_manifests, "registry.sparse_manifests",
+	"false", "take manifests that refer to what is not here") },
 { AGENT, KR_CONFIG_STRINGS(C, trackers, "tracker.hosts.static", "", 1, 64,
 	HOSTS_HELP) },
 { AGENT | PROXY, KR_CONFIG_STRINGS(C, build_indexes,

@@ -212,6 +212,11 @@ static void ref_found(struct kr_origins_ask *a, enum kr_err err,
 		end(w, KR_E_CANCELED, NULL);
 		return;
 	}
+	if (err == KR_E_NOTFOUND && w->all->sparse) {
+		w->ref++;
+		next_ref(w);
+		return;
+	}
 	if (err != KR_OK)
 		w->call->missing_ref = w->ref;
 	if (err == KR_OK)

@@ -5,7 +5,8 @@
  *	    manifest is a blob like any other: store, push -> then, at a
  *	    build-index, that it is in the repository, and its tags
  *
- * So a tag never names what cannot be pulled.
+ * So a tag never names what cannot be pulled, unless it is told otherwise: an
+ * index of which only some platforms were copied is a sparse one.
  *
  * Threads: reactor only.
  */
@@ -25,6 +26,7 @@ struct kr_manifests {
 	struct kr_origins *origins;
 	struct kr_pusher *pusher;
 	struct kr_indexes *indexes;
+	bool sparse; /* a reference may be missing */
 };
 
 /* @m is filled by the caller and outlives the desk. */

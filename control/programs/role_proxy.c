@@ -120,6 +120,7 @@ static void attach(struct role *r)
 		.origins = r->origins,
 		.pusher = r->pusher,
 		.indexes = r->indexes,
+		.sparse = r->rt.conf.sparse_manifests,
 	};
 	kr_pull_attach(&r->pull, &r->desk);
 	kr_uploads_attach(r->uploads, &r->desk);
