@@ -164,7 +164,7 @@ X(reveal_patience_ns, 300 * KR_POLICY_MS, KR_POLICY_NS, NULL,                  \
 X(stream_window_bytes, 1024 * KR_POLICY_MIB, KR_POLICY_BYTES, "stream_window", \
   "rarest first within this ahead of a reader: 1.05x; smaller 1.2x")           \
 X(stream_ahead_bytes, 8 * KR_POLICY_MIB, KR_POLICY_BYTES, "stream_ahead",      \
-  "what the reader needs next is asked for before all else")                   \
+  "asked for before all else, a 64th of the blob at most: small blobs spread badly else") \
 /* bounds against peers that mean ill */                                       \
 X(conns_max, 1024, KR_POLICY_COUNT, "connections",                             \
   "connections, dials included; at most 65,535")                               \

@@ -9,6 +9,7 @@
 #include "peerwire/state.h"
 
 enum {
+	AHEAD_PART = 64, /* of a blob, at most, is fed in order */
 	ORPHANS_LOOKED_AT = 16,
 	ATTEMPTS_MAX = 5, /* then a request is lost, whoever else is asked */
 };
@@ -262,11 +263,21 @@ static bool ask_piece(struct kr_node *n, struct kr_stream *st, uint32_t piece)
 	return false;
 }
 
+/* Pieces that a reader is fed in order: of a small blob few, else all hosts
+ * ask for the same part of it. */
+static uint32_t ahead_pieces(const struct kr_node *n, const struct kr_swarm *s)
+{
+	uint64_t bytes = s->size_bytes / AHEAD_PART;
+
+	if (bytes > n->pol.stream_ahead_bytes)
+		bytes = n->pol.stream_ahead_bytes;
+	return (uint32_t)(bytes / s->piece_bytes) + 1;
+}
+
 /* The next bytes of a reader, in order, before all else. */
 static bool ask_ahead(struct kr_node *n, struct kr_swarm *s)
 {
-	const uint32_t ahead =
-		(uint32_t)(n->pol.stream_ahead_bytes / s->piece_bytes) + 1;
+	const uint32_t ahead = ahead_pieces(n, s);
 
 	for (uint32_t i = 0; i < KR_NODE_READERS_MAX; i++) {
 		const uint32_t from = s->readers[i];

@@ -27,7 +27,7 @@ enum {
 enum { BLOBS_MAX = 8, BLOCKS_MAX = 8, PORT = 7000, ANNOUNCE_MS = 2 };
 
 /* Of memory, per blob and neighbour, beside the pieces' bits. */
-enum { NEIGHBOUR_BYTES_MAX = 2048 };
+enum { NEIGHBOUR_BYTES_MAX = 2048, BLOB_BYTES_MAX = 8192 };
 
 struct copy { /* a blob on a host */
 	uint32_t handle;
@@ -767,7 +767,8 @@ static void add_stats(const struct kr_node_stats *st, struct sim_totals *t)
 static void sample(void *ctx)
 {
 	struct swarm *w = ctx;
-	uint64_t bytes = 0;
+	const uint64_t pieces = w->info[0].piece_count;
+	uint64_t bytes = 0, blobs = 0;
 
 	for (uint32_t i = w->s->origin_count; i < w->s->host_count; i++) {
 		const struct host *h = &w->hosts[i];
@@ -779,15 +780,16 @@ static void sample(void *ctx)
 		for (uint32_t b = 0; b < w->blob_count; b++) {
 			kr_node_blob_stats(h->node, h->copies[b].handle, &bs);
 			w->neighbours += bs.neighbours;
+			blobs++;
 		}
 	}
 	if (w->neighbours > 0)
 		w->neighbour_bytes = bytes / w->neighbours;
-	/* Two bits a piece, half of what a connection with its requests takes,
-	 * a share of the blob's own state. */
-	kr_assert(w->neighbours < 8 * (uint64_t)w->s->host_count ||
-		  w->neighbour_bytes <
-			  NEIGHBOUR_BYTES_MAX + w->info[0].piece_count / 2);
+	/* A blob: hints, what is known of its pieces.  A neighbour: half of a
+	 * connection with its requests, two bits a piece. */
+	kr_assert(bytes < blobs * (BLOB_BYTES_MAX + 24 * pieces) +
+				  w->neighbours *
+					  (NEIGHBOUR_BYTES_MAX + pieces / 2));
 }
 
 static void totals(void *ctx, struct sim_totals *t)
