@@ -17,6 +17,7 @@ struct sim_queue {
 	uint32_t far_count, far_cap;
 	uint64_t bucket; /* the current one, counted from time 0 */
 	uint64_t in_wheel, popped;
+	uint64_t now_ns; /* of the last event that came out */
 	uint32_t seq;
 };
 
@@ -130,7 +131,8 @@ static void place(struct sim_queue *q, const struct sim_event *e)
 void sim_queue_push(struct sim_queue *q, uint64_t at_ns, uint32_t type,
 		    uint32_t a, uint32_t b, uint32_t c)
 {
-	const struct sim_event e = { .at_ns = at_ns,
+	const struct sim_event e = { .at_ns = at_ns < q->now_ns ? q->now_ns
+								: at_ns,
 				     .seq = q->seq++,
 				     .type = type,
 				     .a = a,
@@ -183,6 +185,7 @@ bool sim_queue_pop(struct sim_queue *q, struct sim_event *ret)
 	if (q->due_at == q->due_count && !advance(q))
 		return false;
 	*ret = q->due[q->due_at++];
+	q->now_ns = ret->at_ns;
 	q->popped++;
 	return true;
 }

@@ -787,9 +787,9 @@ static void sample(void *ctx)
 		w->neighbour_bytes = bytes / w->neighbours;
 	/* A blob: hints, what is known of its pieces.  A neighbour: half of a
 	 * connection with its requests, two bits a piece. */
-	kr_assert(bytes < blobs * (BLOB_BYTES_MAX + 24 * pieces) +
-				  w->neighbours *
-					  (NEIGHBOUR_BYTES_MAX + pieces / 2));
+	kr_assert(bytes <
+		  blobs * (BLOB_BYTES_MAX + 24 * pieces) +
+			  w->neighbours * (NEIGHBOUR_BYTES_MAX + pieces / 2));
 }
 
 static void totals(void *ctx, struct sim_totals *t)
