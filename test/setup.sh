@@ -10,7 +10,7 @@ build="build-essential cmake ninja-build pkg-config liburing-dev
 	libcmocka-dev libjansson-dev libyaml-dev libsqlite3-dev libssl-dev
 	zlib1g-dev ca-certificates"
 clients="curl jq iproute2 procps busybox-static docker.io containerd runc
-	skopeo"
+	skopeo podman buildah"
 checks="git clang clang-format libclang-rt-14-dev llvm openssl strace"
 
 case ${1-} in

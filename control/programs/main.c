@@ -8,6 +8,7 @@
 
 #include "control/programs/dev.h"
 #include "control/programs/runtime.h"
+#include "control/programs/runtime_config.h"
 #include "control/programs/tools.h"
 
 static const struct command {
@@ -21,6 +22,8 @@ static const struct command {
 	{ "proxy", kr_proxy_main, "registry for those who push" },
 	{ "build-index", kr_build_index_main, "keeps tags" },
 	{ "dev", kr_dev_main, "all of the above on loopback" },
+	{ "runtime-config", kr_runtime_config_main,
+	  "let containerd, docker, CRI-O or podman pull through the agent" },
 	{ "config", kr_config_main, "check a configuration, list its keys" },
 	{ "status", kr_status_main, "what a running process says of itself" },
 };
@@ -40,7 +43,7 @@ static int usage(FILE *to, int status)
 	fprintf(to, "kraken: a peer-to-peer registry for container images\n"
 		    "usage: kraken COMMAND [flags]\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);
+		fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].help);
 	fprintf(to, "`kraken COMMAND --help` lists the flags of one.\n");
 	return status;
 }

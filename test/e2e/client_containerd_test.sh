@@ -28,12 +28,10 @@ containerd_start()
 # mirror AGENT: where containerd asks; the registry itself is never reached
 mirror()
 {
-	mkdir -p "$WORK/certs.d/registry.example.com"
-	cat >"$WORK/certs.d/registry.example.com/hosts.toml" <<-EOT
-		server = "https://registry.example.com"
-		[host."$(registry "$1")"]
-		  capabilities = ["pull", "resolve"]
-	EOT
+	"$KRAKEN" runtime-config --containerd --path "$WORK/certs.d" \
+		--agent "$(registry_host "$1")" --apply \
+		--upstream registry.example.com >"$WORK/log/runtime-config" ||
+		fail "runtime-config: $(<"$WORK/log/runtime-config")"
 }
 
 # The image: a busybox that greets, and a layer of 12 MiB.
@@ -108,3 +106,6 @@ for agent in agent1 agent2; do
 	check_namespace $agent
 done
 engine_stop
+"$KRAKEN" runtime-config --containerd --path "$WORK/certs.d" --remove \
+	--upstream registry.example.com >/dev/null
+expect_eq "$(ls "$WORK/certs.d")" "" "what --remove left in certs.d"
