@@ -34,7 +34,7 @@ enum kr_policy_unit {
 #define KR_POLICY_TABLE(X)                                                     \
 /* whom to ask (rule 3) */                                                     \
 X(down_bytes_per_s, 0, KR_POLICY_BYTES_PER_S, "download_rate",                 \
-  "most that all peers together may send us, 64KiB or more; 0: no limit") \
+  "most that all peers together may send us, 64KiB or more; 0: no limit")      \
 X(window_ns, 100 * KR_POLICY_MS, KR_POLICY_NS, NULL,                           \
   "in flight per host as time at the cap: 0.1 s is the plateau")               \
 X(window_min_bytes, 8 * KR_POLICY_MIB, KR_POLICY_BYTES, "window_min",          \
@@ -79,8 +79,8 @@ X(keepalive_ns, 15000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                      \
 X(hello_ns, 5000 * KR_POLICY_MS, KR_POLICY_NS, "hello_timeout",                \
   "an accepted connection must say HELLO within this")                         \
 X(lookup_ns, 30000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                         \
-	  "an OPEN is answered within this, whatever the driver does")           \
-	X(dial_ns, 10000 * KR_POLICY_MS, KR_POLICY_NS, "dial_timeout",                 \
+  "an OPEN is answered within this, whatever the driver does")                 \
+X(dial_ns, 10000 * KR_POLICY_MS, KR_POLICY_NS, "dial_timeout",                 \
   "a dial without an answer is given up: the driver may be gone")              \
 X(tick_ns, 20 * KR_POLICY_MS, KR_POLICY_NS, NULL,                              \
   "how late a deadline may be noticed while requests are open")                \
@@ -96,13 +96,15 @@ X(reject_backoff_max_ns, 2000 * KR_POLICY_MS, KR_POLICY_NS, NULL,              \
   "and at least this often")                                                   \
 /* rate limits: 64 KiB/s (body_rate_min) or more, or 0 */                      \
 X(up_bytes_per_s, 0, KR_POLICY_BYTES_PER_S, "upload_rate",                     \
-  "most that we send to all peers together, 64KiB or more; 0: no limit")                      \
+  "most that we send to all peers together, 64KiB or more; 0: no limit")       \
 X(limit_slice_ns, 10 * KR_POLICY_MS, KR_POLICY_NS, NULL,                       \
-  "limited bytes move in slices of this time; the burst is two: 2 % of a second") \
+  "limited bytes move in slices of this time; the burst is two: 2 % of a "     \
+  "second")                                                                    \
 X(limit_slice_min_bytes, 4096, KR_POLICY_BYTES, NULL,                          \
   "and of this much: at 64 KiB/s 16 a second, not 100 of 655 bytes")           \
 X(limit_window_ns, 1000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \
-  "in flight under a download limit, a block at least: frames behind it wait") \
+  "in flight under a download limit, a block at least: frames behind it "      \
+  "wait")                                                                      \
 X(limit_slots, 2, KR_POLICY_COUNT, NULL,                                       \
   "slots where a block of each would take over a second: one may be bulk")     \
 X(leech_only, 0, KR_POLICY_SWITCH, NULL,                                       \
@@ -127,7 +129,7 @@ X(dial_failures_max, 5, KR_POLICY_COUNT, NULL,                                 \
 X(hints_max, 64, KR_POLICY_COUNT, NULL,                                        \
   "hosts remembered per blob; a handout is 50")                                \
 X(peers_interval_ns, 1000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                  \
-  "least time between two requests for neighbours; doubles while few come")     \
+  "least time between two requests for neighbours; doubles while few come")    \
 X(peers_interval_max_ns, 30000 * KR_POLICY_MS, KR_POLICY_NS, NULL,             \
   "and at least this often")                                                   \
 X(peers_starving_ns, 2000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                  \
@@ -141,11 +143,11 @@ X(ban_ns, 600000 * KR_POLICY_MS, KR_POLICY_NS, "ban",                          \
 /* whom to serve (rules 4, 5) */                                               \
 X(upload_slots, 4, KR_POLICY_COUNT, "upload_slots",                            \
   "transfers at once; flat between 1 and 8")                                   \
-X(serve_stalled_ns, 500 * KR_POLICY_MS, KR_POLICY_NS, NULL, \
-	  "a receiver that takes longer for a block lends its slot to another") \
-	X(serve_max_ns, 60000 * KR_POLICY_MS, KR_POLICY_NS, NULL, \
-	  "and one that takes this long is closed") \
-	X(upload_queue_max, 4096, KR_POLICY_COUNT, "upload_queue",                     \
+X(serve_stalled_ns, 500 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \
+  "a receiver that takes longer for a block lends its slot to another")        \
+X(serve_max_ns, 60000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                      \
+  "and one that takes this long is closed")                                    \
+X(upload_queue_max, 4096, KR_POLICY_COUNT, "upload_queue",                     \
   "blocks queued for upload in all; then REJECT(busy)")                        \
 /* telling (rules 6, 7) */                                                     \
 X(have_batch_ns, 8 * KR_POLICY_MS, KR_POLICY_NS, "have_batch",                 \
@@ -155,7 +157,7 @@ X(have_at_once_pieces, 16, KR_POLICY_COUNT, NULL,                              \
 X(reveal, 1, KR_POLICY_SWITCH, "reveal",                                       \
   "seeders reveal distinct pieces: 1.23 copies sent instead of 3.9")           \
 X(reveal_pieces, 2, KR_POLICY_COUNT, NULL,                                     \
-  "told and not yet passed on; 4 cost twice the copies for nothing")                      \
+  "told and not yet passed on; 4 cost twice the copies for nothing")           \
 X(reveal_neighbours_min, 4, KR_POLICY_COUNT, NULL,                             \
   "with fewer neighbours there is nobody to pass pieces on")                   \
 X(reveal_patience_ns, 300 * KR_POLICY_MS, KR_POLICY_NS, NULL,                  \
@@ -164,7 +166,8 @@ X(reveal_patience_ns, 300 * KR_POLICY_MS, KR_POLICY_NS, NULL,                  \
 X(stream_window_bytes, 1024 * KR_POLICY_MIB, KR_POLICY_BYTES, "stream_window", \
   "rarest first within this ahead of a reader: 1.05x; smaller 1.2x")           \
 X(stream_ahead_bytes, 8 * KR_POLICY_MIB, KR_POLICY_BYTES, "stream_ahead",      \
-  "asked for before all else, a 64th of the blob at most: small blobs spread badly else") \
+  "asked for before all else, a 64th of the blob at most: small blobs "        \
+  "spread badly else")                                                         \
 /* bounds against peers that mean ill */                                       \
 X(conns_max, 1024, KR_POLICY_COUNT, "connections",                             \
   "connections, dials included; at most 65,535")                               \
