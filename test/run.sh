@@ -7,7 +7,8 @@
 #	plain   unit, simulation, fuzz replay, integration
 #	asan    the same under ASan and UBSan (build/asan)
 #	tsan    integration, and the units of uring/, under TSan (build/tsan)
-#	e2e     processes with docker, skopeo, containerd as clients
+#	e2e     processes with docker, skopeo, containerd as clients; the cases of
+#	        the distribution-spec
 #
 # Without arguments all of them, in this order; lint, plain and e2e look at what
 # build has built.  A stage that fails does not
@@ -101,7 +102,7 @@ stage_tsan() {
 }
 
 stage_e2e() {
-	check e2e build/gcc -L '^e2e$'
+	check e2e build/gcc -L '^(e2e|conformance)$'
 }
 
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0
