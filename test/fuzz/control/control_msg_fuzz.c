@@ -57,6 +57,26 @@ static void walk_origin(struct kr_bytes b)
 	(void)!kr_origin_msg_metainfo_decode(b, &bin);
 }
 
+static void walk_index_objects(struct kr_bytes b)
+{
+	static struct kr_index_msg_object m;
+	struct kr_index_msg_referrers r;
+	struct kr_index_msg_page page;
+	struct kr_bytes bin;
+	bool deleted;
+
+	if (kr_index_msg_object_decode(b, &m) == KR_OK) {
+		(void)kr_index_refs_valid(m.o.refs);
+		while (kr_index_msg_names_next(&m.tags, &bin))
+			;
+	}
+	if (kr_index_msg_page_decode(b, &page) == KR_OK)
+		while (kr_index_msg_page_next(&page, &bin))
+			;
+	(void)!kr_index_msg_referrers_decode(b, &r);
+	(void)!kr_index_msg_deleted_decode(b, &deleted);
+}
+
 static void walk_index(struct kr_bytes b)
 {
 	struct kr_index_msg_names names;
@@ -98,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	walk_tracker(b);
 	walk_origin(b);
 	walk_index(b);
+	walk_index_objects(b);
 	scan(data, size);
 	return 0;
 }

@@ -23,6 +23,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (kr_query_get(query, keys[i], out, sizeof(out)) == KR_OK)
 			kr_assert(strnlen(out, sizeof(out)) < sizeof(out));
 	}
+	/* Taking one after the other comes to an end, and begins with the one
+	 * that is got. */
+	struct kr_bytes rest = query;
+	size_t left = SIZE_MAX;
+	enum kr_err err;
+	do {
+		err = kr_query_take(&rest, "tag", out, sizeof(out));
+		kr_assert(rest.len < left);
+		left = rest.len;
+	} while (err != KR_E_NOTFOUND && rest.len > 0);
 	if (kr_query_get_u32(query, "n", 1000, &n) == KR_OK)
 		kr_assert(n <= 1000);
 	return 0;

@@ -19,7 +19,7 @@ static void judge(const struct kr_route *r)
 	const bool named =
 		r->kind == KR_ROUTE_BLOB || r->kind == KR_ROUTE_UPLOADS ||
 		r->kind == KR_ROUTE_UPLOAD || r->kind == KR_ROUTE_MANIFEST ||
-		r->kind == KR_ROUTE_TAGS;
+		r->kind == KR_ROUTE_TAGS || r->kind == KR_ROUTE_REFERRERS;
 
 	if (r->fault != KR_ROUTE_FINE) {
 		kr_assert(named);

@@ -202,9 +202,11 @@ static int get(struct fixture *f, struct node *n, const char *tag)
 	if (ask(f, n, "index.get", &w) == KR_E_NOTFOUND)
 		return -1;
 	assert_int_equal(f->err, KR_OK);
-	assert_int_equal(kr_index_msg_digest_decode(
-				 (struct kr_bytes){ f->result, f->len }, &d),
-			 KR_OK);
+	const enum kr_err err = kr_index_msg_digest_decode(
+		(struct kr_bytes){ f->result, f->len }, &d);
+	if (err == KR_E_NOTFOUND)
+		return -1; /* deleted */
+	assert_int_equal(err, KR_OK);
 	return d.bytes[0];
 }
 
@@ -264,15 +266,20 @@ static void test_put_get_and_lists(void **state)
 
 static void test_params_of_another_form_are_refused(void **state)
 {
-	static const char *const methods[] = { "index.put", "index.get",
-					       "index.list", "index.repos",
-					       "index.merge" };
+	static const char *const methods[] = {
+		"index.put",           "index.get",
+		"index.list",          "index.repos",
+		"index.merge",         "index.delete",
+		"index.put_object",    "index.find_object",
+		"index.delete_object", "index.merge_object",
+		"index.referrers"
+	};
 	struct fixture *f = *state;
 	struct node *n = &f->nodes[0];
 
 	assert_int_equal(open_ring(f), 0);
 	open_node(f, n, loopback(), NULL);
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		uint8_t buf[16];
 		struct kr_mp_writer w;
 		kr_mp_w_init(&w, buf, sizeof(buf));
@@ -438,6 +445,152 @@ static void test_two_indexes_converge(void **state)
 	close_ring(f);
 }
 
+/* ---- objects ---- */
+
+/* Manifest @n that refers to blob 5 and has subject 9, tagged @tag. */
+static void put_object(struct fixture *f, struct node *node, uint8_t n,
+		       const char *tag)
+{
+	static const char descriptor[] = "{\"size\":1}";
+	const struct kr_digest blob = { .bytes = { 5 } };
+	struct kr_index_object o = {
+		.kind = KR_INDEX_MANIFEST,
+		.repo = "library/x",
+		.digest = { .bytes = { n } },
+		.has_subject = true,
+		.subject = { .bytes = { 9 } },
+		.artifact_type = "a/b",
+		.descriptor = { (const uint8_t *)descriptor,
+				strlen(descriptor) },
+	};
+	uint8_t refs[KR_INDEX_REF_MAX], buf[2048];
+	struct kr_mp_writer w;
+
+	o.refs = (struct kr_bytes){ refs, kr_index_ref_pack(&blob, refs) };
+	kr_mp_w_init(&w, buf, kr_index_msg_object_len(&o, tag, 1));
+	assert_true(w.cap <= sizeof(buf));
+	kr_index_msg_object_encode(&w, &o, tag, 1, false);
+	assert_int_equal(ask(f, node, "index.put_object", &w), KR_OK);
+}
+
+static enum kr_err name_object(struct fixture *f, struct node *node,
+			       const char *method, enum kr_index_kind kind,
+			       uint8_t n)
+{
+	const struct kr_digest d = { .bytes = { n } };
+	uint8_t buf[KR_INDEX_MSG_ENTRY_MAX];
+	struct kr_mp_writer w;
+
+	kr_mp_w_init(&w, buf, sizeof(buf));
+	kr_index_msg_object_name_encode(&w, kind, "library/x", &d, false);
+	return ask(f, node, method, &w);
+}
+
+/* -1: unknown; 0: there; 1: deleted */
+static int find_object(struct fixture *f, struct node *node,
+		       enum kr_index_kind kind, uint8_t n)
+{
+	bool deleted;
+
+	if (name_object(f, node, "index.find_object", kind, n) == KR_E_NOTFOUND)
+		return -1;
+	assert_int_equal(f->err, KR_OK);
+	assert_int_equal(
+		kr_index_msg_deleted_decode(
+			(struct kr_bytes){ f->result, f->len }, &deleted),
+		KR_OK);
+	return deleted;
+}
+
+static void wait_object(struct fixture *f, struct node *node, uint8_t n,
+			int value)
+{
+	for (int i = 0;
+	     i < 300 && find_object(f, node, KR_INDEX_MANIFEST, n) != value;
+	     i++)
+		turn_for(f, 10 * MS);
+	assert_int_equal(find_object(f, node, KR_INDEX_MANIFEST, n), value);
+}
+
+static uint32_t count_referrers(struct fixture *f, struct node *node)
+{
+	struct kr_index_msg_referrers m = { .repo = "library/x",
+					    .subject = { .bytes = { 9 } },
+					    .artifact_type = "a/b" };
+	uint8_t buf[KR_INDEX_MSG_REFERRERS_MAX];
+	struct kr_index_msg_page page;
+	struct kr_bytes descriptor;
+	struct kr_mp_writer w;
+	uint32_t count = 0;
+
+	kr_mp_w_init(&w, buf, sizeof(buf));
+	kr_index_msg_referrers_encode(&w, &m);
+	assert_int_equal(ask(f, node, "index.referrers", &w), KR_OK);
+	assert_int_equal(kr_index_msg_page_decode(
+				 (struct kr_bytes){ f->result, f->len }, &page),
+			 KR_OK);
+	assert_false(page.more);
+	while (kr_index_msg_page_next(&page, &descriptor)) {
+		assert_memory_equal(descriptor.ptr, "{\"size\":1}", 10);
+		count++;
+	}
+	return count;
+}
+
+static void test_objects_and_deletions_reach_the_other_index(void **state)
+{
+	struct fixture *f = *state;
+	struct node *a = &f->nodes[0], *b = &f->nodes[1];
+
+	assert_int_equal(open_ring(f), 0);
+	open_node(f, b, loopback(), NULL);
+	open_node(f, a, loopback(), &b->addr);
+	put_object(f, a, 1, "v1");
+	assert_int_equal(get(f, a, "v1"), 1);
+	assert_int_equal(count_referrers(f, a), 1);
+	wait_object(f, b, 1, 0);
+	wait_value(f, b, "v1", 1);
+	assert_int_equal(count_referrers(f, b), 1);
+	assert_int_equal(
+		name_object(f, b, "index.delete_object", KR_INDEX_BLOB, 5),
+		KR_E_DENIED);
+
+	assert_int_equal(
+		name_object(f, a, "index.delete_object", KR_INDEX_MANIFEST, 1),
+		KR_OK);
+	assert_int_equal(get(f, a, "v1"), -1);
+	wait_object(f, b, 1, 1);
+	wait_value(f, b, "v1", -1);
+	assert_int_equal(count_referrers(f, b), 0);
+	close_node(a);
+	close_node(b);
+	close_ring(f);
+}
+
+static void test_a_deleted_tag_is_gone_at_the_other_index(void **state)
+{
+	struct fixture *f = *state;
+	struct node *a = &f->nodes[0], *b = &f->nodes[1];
+	uint8_t buf[KR_INDEX_MSG_ENTRY_MAX];
+	struct kr_mp_writer w;
+
+	assert_int_equal(open_ring(f), 0);
+	open_node(f, b, loopback(), NULL);
+	open_node(f, a, loopback(), &b->addr);
+	assert_int_equal(put(f, a, "v1", 1), KR_OK);
+	wait_value(f, b, "v1", 1);
+	kr_mp_w_init(&w, buf, sizeof(buf));
+	kr_index_msg_get_encode(&w, "library/x", "v1");
+	assert_int_equal(ask(f, a, "index.delete", &w), KR_OK);
+	wait_value(f, b, "v1", -1);
+	/* "Deleted" is an answer, not an error to ask others about. */
+	assert_int_equal(ask(f, b, "index.get", &w), KR_OK);
+	assert_int_equal(ask(f, a, "index.delete", &w), KR_E_NOTFOUND);
+	close_node(a);
+	close_node(b);
+	close_ring(f);
+}
+
 static void test_a_service_can_be_closed_with_work_under_way(void **state)
 {
 	struct fixture *f = *state;
@@ -472,6 +625,8 @@ int main(void)
 		T(test_params_of_another_form_are_refused),
 		T(test_what_was_acknowledged_survives_kill_9),
 		T(test_two_indexes_converge),
+		T(test_objects_and_deletions_reach_the_other_index),
+		T(test_a_deleted_tag_is_gone_at_the_other_index),
 		T(test_a_service_can_be_closed_with_work_under_way),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
