@@ -87,7 +87,8 @@ static void on_read(void *ctx, struct kr_reg_call *call)
 	struct kr_links *l = ctx;
 	struct work *w;
 
-	if (call->op == KR_REG_MANIFEST_GET && call->tag[0] != '\0') {
+	if ((call->op == KR_REG_MANIFEST_GET && call->tag[0] != '\0') ||
+	    kr_io_now_ns(l->io) < l->silent_until_ns) {
 		serve(l, call);
 		return;
 	}

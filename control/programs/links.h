@@ -8,7 +8,8 @@
  *	    there, unknown, or no index answers --> the handler that was there
  *
  * An index that is down does not stop pulls: bytes are named by their digest,
- * so what is served too long is still what was asked for.  Agents do not ask
+ * so what is served too long is still what was asked for.  It is not asked
+ * again for KR_LINKS_SILENT_NS, so pulls are not slow either.  Agents do not ask
  * at all; what they have in their caches is served until it makes way.
  *
  * Deleting takes a digest out of a repository.  The bytes stay with the
@@ -22,11 +23,16 @@
 #include "control/indexes.h"
 #include "control/origins.h"
 #include "control/programs/desk.h"
+#include "core/io.h"
+
+#define KR_LINKS_SILENT_NS UINT64_C(2000000000)
 
 struct kr_links {
+	struct kr_io *io;
 	struct kr_indexes *indexes;
 	struct kr_origins *origins;
-	struct { /* private: by op, the handlers that serve */
+	uint64_t silent_until_ns; /* private: no index answered */
+	struct {                  /* private: by op, the handlers that serve */
 		kr_desk_fn *fn;
 		void *ctx;
 	} serve[KR_REG_OP_COUNT];

@@ -127,7 +127,8 @@ static void attach(struct role *r)
 	kr_manifests_attach(&r->manifests, &r->desk);
 	r->lists = (struct kr_lists){ .indexes = r->indexes };
 	kr_lists_attach(&r->lists, &r->desk);
-	r->links = (struct kr_links){ .indexes = r->indexes,
+	r->links = (struct kr_links){ .io = r->rt.io,
+				      .indexes = r->indexes,
 				      .origins = r->origins };
 	kr_links_attach(&r->links, &r->desk);
 	r->ready = (struct kr_ready){ .indexes = r->indexes,

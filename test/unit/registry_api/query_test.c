@@ -73,6 +73,27 @@ static void test_keys_are_found_whole_and_first(void **state)
 			 KR_E_NOTFOUND);
 }
 
+static void test_a_key_that_repeats_is_taken_time_after_time(void **state)
+{
+	struct kr_bytes q = bytes("tag=a&x=1&tag=b%2e&tag&tag=%zz&tag=e&y");
+	char out[8];
+	(void)state;
+
+	assert_int_equal(kr_query_take(&q, "tag", out, sizeof(out)), KR_OK);
+	assert_string_equal(out, "a");
+	assert_int_equal(kr_query_take(&q, "tag", out, sizeof(out)), KR_OK);
+	assert_string_equal(out, "b.");
+	assert_int_equal(kr_query_take(&q, "tag", out, sizeof(out)), KR_OK);
+	assert_string_equal(out, "");
+	assert_int_equal(kr_query_take(&q, "tag", out, sizeof(out)),
+			 KR_E_INVALID);
+	assert_int_equal(kr_query_take(&q, "tag", out, sizeof(out)), KR_OK);
+	assert_string_equal(out, "e");
+	assert_int_equal(kr_query_take(&q, "tag", out, sizeof(out)),
+			 KR_E_NOTFOUND);
+	assert_int_equal(q.len, 0);
+}
+
 static void test_numbers_have_a_ceiling(void **state)
 {
 	uint32_t v = 7;
@@ -113,6 +134,8 @@ int main(void)
 		cmocka_unit_test(test_broken_escapes_are_refused),
 		cmocka_unit_test(test_a_value_must_fit_with_its_nul),
 		cmocka_unit_test(test_keys_are_found_whole_and_first),
+		cmocka_unit_test(
+			test_a_key_that_repeats_is_taken_time_after_time),
 		cmocka_unit_test(test_numbers_have_a_ceiling),
 		cmocka_unit_test(test_decimals_are_digits_only),
 	};
