@@ -329,30 +329,51 @@ static struct kr_blob_piece *take_piece(struct kr_transfer *t,
 	return NULL;
 }
 
-/* One piece each while threads are free; two at once when pieces queue up. */
-static bool start_one(struct kr_transfer *t, struct kr_verify *v, bool pair)
+static void start_one(struct kr_transfer *t, struct kr_verify *v)
 {
 	v->pieces[0] = take_piece(t, NULL);
-	if (v->pieces[0] == NULL)
-		return false;
-	v->pieces[1] = pair ? take_piece(t, v->pieces[0]) : NULL;
+	v->pieces[1] = take_piece(t, v->pieces[0]);
 	v->errs[0] = v->errs[1] = KR_OK;
 	v->busy = true;
 	t->jobs++;
 	kr_io_work(t->io, &v->job, run_verify, on_verified);
-	return true;
 }
 
+/* Pieces that may be verified, counted up to @max. */
+static uint32_t count_pieces(const struct kr_transfer *t, uint32_t max)
+{
+	uint32_t count = 0;
+
+	kr_list_for_each (it, &t->verify_queue) {
+		if (count == max)
+			break;
+		if (KR_CONTAINER_OF(it, struct kr_blob_piece, link)->spilling ==
+		    0)
+			count++;
+	}
+	return count;
+}
+
+/*
+ * A piece that comes alone goes at once where nothing runs.  While something
+ * does it waits for a second, or for that to end: two side by side cost a core
+ * little more than one, so a second thread is for what one with pairs cannot
+ * do.
+ */
 static void start_verify(struct kr_transfer *t)
 {
-	uint32_t idle = 0;
+	uint32_t running = 0;
 
 	for (uint32_t i = 0; i < t->verify_max; i++)
-		idle += t->verifies[i].busy ? 0 : 1;
-	for (uint32_t i = 0; i < t->verify_max; i++)
-		if (!t->verifies[i].busy &&
-		    !start_one(t, &t->verifies[i], idle == 1))
+		running += t->verifies[i].busy ? 1 : 0;
+	for (uint32_t i = 0; i < t->verify_max; i++) {
+		if (t->verifies[i].busy)
+			continue;
+		if (count_pieces(t, 2) < (running > 0 ? 2 : 1))
 			return;
+		start_one(t, &t->verifies[i]);
+		running++;
+	}
 }
 
 /* ---- spilling */

@@ -59,6 +59,8 @@ struct kr_op { /* fields are private to the implementation of kr_io */
 	uint64_t offset_bytes;
 	uint32_t len_bytes;
 	uint32_t moved_bytes;
+	uint32_t hot_bytes; /* up to there the file was in memory */
+	uint64_t hot_ns;    /* then */
 	struct kr_op *next;
 	struct kr_op *prev;
 	struct kr_op_list *list; /* where it waits, NULL: nowhere */

@@ -8,14 +8,17 @@
 #include <unistd.h>
 
 /*
- * cachestat(2) counts pages that are in the cache, those whose read has not
- * ended among them, and read-ahead puts many such there.  A read of one byte
- * with RWF_NOWAIT sees the difference.  Read-ahead works in units of 128 KiB
- * unless told otherwise, so one byte in each is asked for; without cachestat
- * one in each 16 KiB.
+ * Three questions, the cheapest first, for this is asked before each slice
+ * that is sent.  A read of one byte with RWF_NOWAIT says whether that page is
+ * there and read (0.6 us); the last page is read last, so most cold ranges end
+ * here.  cachestat(2) counts pages of the range that are in the cache (1 us
+ * for 1 MiB in large folios, 8 in single pages), those whose read has not
+ * ended among them; for those a byte in the middle is tried.
+ *
+ * Where cachestat does not answer, one byte in each 16 KiB is tried.
  */
 enum {
-	STRIDE_BYTES = 128 * 1024,
+	STRIDE_BYTES = 512 * 1024,
 	STRIDE_ALONE_BYTES = 16 * 1024,
 	PAGE_BYTES = 4096,
 };
@@ -59,31 +62,47 @@ bool kr_resident_probe(void)
 	return ok;
 }
 
-/* File systems that cannot answer (EOPNOTSUPP) live in memory, mostly. */
-static bool is_read(int file_fd, uint64_t offset, bool trust)
+enum answer { READ, NOT_READ, CANNOT_SAY };
+
+static enum answer try_byte(int file_fd, uint64_t offset)
 {
 	uint8_t byte;
 	const struct iovec iov = { &byte, 1 };
 	const ssize_t n = preadv2(file_fd, &iov, 1, (off_t)offset, RWF_NOWAIT);
 
-	return n == 1 || (n < 0 && errno == EOPNOTSUPP && trust);
+	if (n == 1)
+		return READ;
+	return n < 0 && errno == EOPNOTSUPP ? CANNOT_SAY : NOT_READ;
+}
+
+static bool try_bytes(int file_fd, uint64_t at, uint64_t end, uint32_t stride)
+{
+	for (; at < end; at += stride)
+		if (try_byte(file_fd, at) != READ)
+			return false;
+	return true;
 }
 
 bool kr_resident_check(int file_fd, uint64_t offset_bytes, uint32_t len_bytes,
 		       bool cachestat)
 {
-	const uint64_t end = offset_bytes + len_bytes;
+	const uint64_t last = offset_bytes + len_bytes - 1;
+	const enum answer answer = try_byte(file_fd, last);
+
+	if (answer == NOT_READ)
+		return false;
+	/* A file system that does not know RWF_NOWAIT lives in memory, and
+	 * counts the page, or is an overlay, and counts none: the pages are
+	 * those of the file below.  An overlay's files are always cold. */
+	if (answer == CANNOT_SAY)
+		return cachestat && count_cached(file_fd, last, 1) > 0;
 	const int64_t cached =
 		cachestat ? count_cached(file_fd, offset_bytes, len_bytes) : -1;
-	/* An overlay counts none, for the pages are those of the file below,
-	 * and does not know RWF_NOWAIT: its files are always cold. */
-	const bool known = cached >= 0;
-	const uint32_t stride = known ? STRIDE_BYTES : STRIDE_ALONE_BYTES;
 
-	if (known && cached < count_pages(offset_bytes, len_bytes))
-		return false;
-	for (uint64_t at = offset_bytes; at < end; at += stride)
-		if (!is_read(file_fd, at, known))
-			return false;
-	return is_read(file_fd, end - 1, known);
+	if (cached < 0)
+		return try_bytes(file_fd, offset_bytes, last,
+				 STRIDE_ALONE_BYTES);
+	return cached >= count_pages(offset_bytes, len_bytes) &&
+	       try_bytes(file_fd, offset_bytes + STRIDE_BYTES, last,
+			 STRIDE_BYTES);
 }

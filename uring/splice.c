@@ -33,6 +33,8 @@
 #include "uring/engine.h"
 #include "uring/resident.h"
 
+#define HOT_NS UINT64_C(100000000) /* the kernel drops pages, but not so soon */
+
 enum stage {
 	STAGE_SEND, /* nothing held */
 	STAGE_FILL, /* op->pipe is ours, the disk is being read */
@@ -269,10 +271,30 @@ static void send_hot(struct kr_io *io, struct kr_op *op, uint32_t want)
 	}
 }
 
+/* Are the next @want bytes in memory?  What a full socket left over was asked
+ * about before; the answer is good for a while. */
+static bool is_hot(struct kr_io *io, struct kr_op *op, uint32_t want)
+{
+	const bool cachestat = io->features.row[KR_FEATURE_CACHESTAT].have;
+	const uint32_t end = op->moved_bytes + want;
+	uint32_t from = op->moved_bytes;
+
+	if (op->hot_bytes > from && io->now_ns - op->hot_ns < HOT_NS)
+		from = op->hot_bytes;
+	if (from < end &&
+	    !kr_resident_check(op->file_fd, op->offset_bytes + from, end - from,
+			       cachestat))
+		return false;
+	if (from < end) {
+		op->hot_bytes = end;
+		op->hot_ns = io->now_ns;
+	}
+	return true;
+}
+
 static void step_send_file(struct kr_io *io, struct kr_op *op)
 {
 	uint32_t want = op->len_bytes - op->moved_bytes;
-	const bool cachestat = io->features.row[KR_FEATURE_CACHESTAT].have;
 
 	if (op->stage == STAGE_FILL) { /* interrupted, once more */
 		fill_pipe(io, op);
@@ -280,8 +302,7 @@ static void step_send_file(struct kr_io *io, struct kr_op *op)
 	}
 	if (want > KR_SLICE_BYTES)
 		want = KR_SLICE_BYTES;
-	if (kr_resident_check(op->file_fd, op->offset_bytes + op->moved_bytes,
-			      want, cachestat))
+	if (is_hot(io, op, want))
 		send_hot(io, op, want);
 	else
 		send_cold(io, op);
@@ -313,6 +334,7 @@ void kr_io_send_file(struct kr_io *io, struct kr_op *op, int fd, int file_fd,
 	op->file_fd = file_fd;
 	op->offset_bytes = offset_bytes;
 	op->len_bytes = len_bytes;
+	op->hot_bytes = 0;
 	if (len_bytes == 0)
 		kr_op_start_finished(io, op, KR_OP_SEND_FILE, done, KR_OK);
 	else
