@@ -1,5 +1,6 @@
 #include "control/index_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -318,6 +319,41 @@ void kr_index_repos(struct kr_index *ix, struct kr_index_req *r,
 	kr_db_submit(ix->opts.db, &r->db, kr_index_run_repos, on_done);
 }
 
+/* ---- immutable tags ---- */
+
+bool kr_index_is_immutable(const struct kr_index *ix,
+			   const struct kr_index_entry *e)
+{
+	char name[KR_INDEX_REPO_MAX + KR_INDEX_TAG_MAX];
+
+	(void)snprintf(name, sizeof(name), "%s:%s", e->repo, e->tag);
+	for (uint32_t i = 0; i < ix->immutable_count; i++)
+		if (regexec(&ix->immutable[i], name, 0, NULL, 0) == 0)
+			return true;
+	return false;
+}
+
+static enum kr_err compile_rules(struct kr_index *ix)
+{
+	const struct kr_index_opts *o = &ix->opts;
+
+	for (uint32_t i = 0; i < o->immutable_count; i++) {
+		char why[128];
+		const int rc = regcomp(&ix->immutable[i], o->immutable[i],
+				       REG_EXTENDED | REG_NOSUB);
+
+		if (rc != 0) {
+			(void)regerror(rc, NULL, why, sizeof(why));
+			kr_log_error("index", "not a regular expression",
+				     KR_STR("immutable", o->immutable[i]),
+				     KR_STR("why", why));
+			return KR_E_CONFIG;
+		}
+		ix->immutable_count++;
+	}
+	return KR_OK;
+}
+
 /* ---- life ---- */
 
 static void on_newest(struct kr_index_req *r, enum kr_err err)
@@ -333,7 +369,8 @@ enum kr_err kr_index_open(const struct kr_index_opts *opts,
 	enum kr_err err = kr_db_schema(opts->db, kr_index_tag_schema);
 
 	kr_assert(opts->node != 0 &&
-		  opts->copy_kind_count <= KR_INDEX_PEERS_MAX);
+		  opts->copy_kind_count <= KR_INDEX_PEERS_MAX &&
+		  opts->immutable_count <= KR_INDEX_IMMUTABLE_MAX);
 	if (err == KR_OK)
 		err = kr_db_schema(opts->db, kr_index_object_schema);
 	if (err != KR_OK)
@@ -350,12 +387,16 @@ enum kr_err kr_index_open(const struct kr_index_opts *opts,
 	kr_digest_map_open(&ix->cache, kr_alloc_heap());
 	kr_list_init(&ix->by_use);
 
-	begin(ix, &r, on_newest);
-	kr_db_submit(opts->db, &r.db, kr_index_run_newest, on_done);
-	kr_db_drain(opts->db);
-	if (r.err != KR_OK) {
+	err = compile_rules(ix);
+	if (err == KR_OK) {
+		begin(ix, &r, on_newest);
+		kr_db_submit(opts->db, &r.db, kr_index_run_newest, on_done);
+		kr_db_drain(opts->db);
+		err = r.err;
+	}
+	if (err != KR_OK) {
 		kr_index_close(ix);
-		return r.err;
+		return err;
 	}
 	ix->clock.last = r.entry.clock;
 	*ret = ix;
@@ -371,5 +412,7 @@ void kr_index_close(struct kr_index *ix)
 	while ((it = kr_list_first(&ix->by_use)) != NULL)
 		drop(ix, KR_CONTAINER_OF(it, struct cached, link));
 	kr_digest_map_close(&ix->cache);
+	for (uint32_t i = 0; i < ix->immutable_count; i++)
+		regfree(&ix->immutable[i]);
 	free(ix);
 }

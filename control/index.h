@@ -31,6 +31,7 @@ enum {
 	KR_INDEX_TAG_MAX = 129,   /* OCI distribution-spec: 128 bytes */
 	KR_INDEX_LIST_MAX = 1000, /* names of one list */
 	KR_INDEX_PEERS_MAX = 16,
+	KR_INDEX_IMMUTABLE_MAX = 64,
 };
 
 struct kr_index_entry {
@@ -49,7 +50,12 @@ struct kr_index_opts {
 	/* Kinds of queue.h to which each put is added, within its transaction,
 	 * under the key "repo:tag"; borrowed for the life. */
 	const char *const *copy_kinds;
-	uint32_t copy_kind_count;  /* at most KR_INDEX_PEERS_MAX */
+	uint32_t copy_kind_count; /* at most KR_INDEX_PEERS_MAX */
+	/* Extended regular expressions (regex(7)) of "repository:tag": a tag
+	 * that one matches, once put, neither moves nor goes.  Copies of what
+	 * another index wrote are taken all the same. */
+	const char *const *immutable;
+	uint32_t immutable_count;  /* at most KR_INDEX_IMMUTABLE_MAX */
 	uint64_t (*wall_ns)(void); /* NULL: kr_clock_wall_ns; for tests */
 };
 
@@ -76,7 +82,8 @@ struct kr_index_req {
 bool kr_index_repo_valid(const char *repo, size_t len);
 bool kr_index_tag_valid(const char *tag, size_t len);
 
-/* BLOCKS: at start only.  Errors: kr_db_schema's, KR_E_NOMEM. */
+/* BLOCKS: at start only.  Errors: kr_db_schema's, KR_E_NOMEM, KR_E_CONFIG: the
+ * log says which expression is none. */
 KR_NODISCARD enum kr_err kr_index_open(const struct kr_index_opts *opts,
 				       struct kr_index **ret);
 /* Every request is done before (kr_db_drain). */
@@ -88,13 +95,15 @@ void kr_index_close(struct kr_index *ix);
  * KR_E_BUSY (db.h).
  */
 
-/* KR_OK: @digest is on disk as the newest value; r->entry has its clock. */
+/* KR_OK: @digest is on disk as the newest value; r->entry has its clock.
+ * KR_E_EXISTS: the tag is immutable and names another digest. */
 void kr_index_put(struct kr_index *ix, struct kr_index_req *r, const char *repo,
 		  const char *tag, const struct kr_digest *digest,
 		  kr_index_done_fn *done);
 
 /* KR_OK: the tag is gone, everywhere once it was copied; its repository and
- * what it named stay.  KR_E_NOTFOUND: there was none. */
+ * what it named stay.  KR_E_NOTFOUND: there was none.  KR_E_EXISTS: it is
+ * immutable. */
 void kr_index_untag(struct kr_index *ix, struct kr_index_req *r,
 		    const char *repo, const char *tag, kr_index_done_fn *done);
 

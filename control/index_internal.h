@@ -8,6 +8,7 @@
 #ifndef KR_CONTROL_INDEX_INTERNAL_H
 #define KR_CONTROL_INDEX_INTERNAL_H
 
+#include <regex.h>
 #include <sqlite3.h>
 #include <stdbool.h>
 
@@ -24,6 +25,8 @@ struct kr_index {
 	struct kr_hlc clock;
 	struct kr_digest_map cache; /* of tags, by the hash of the name */
 	struct kr_list by_use;
+	regex_t immutable[KR_INDEX_IMMUTABLE_MAX];
+	uint32_t immutable_count; /* compiled */
 };
 
 /* ---- index.c ---- */
@@ -39,6 +42,10 @@ static inline bool kr_index_later(uint64_t clock_a, uint64_t node_a,
  * remembered. */
 void kr_index_keep(struct kr_index *ix, const struct kr_index_entry *e);
 
+/* Does a rule keep the tag as it is?  On the pool. */
+bool kr_index_is_immutable(const struct kr_index *ix,
+			   const struct kr_index_entry *e);
+
 /* ---- index_tag.c ---- */
 
 /* Fill in the rest of @e.  KR_E_NOTFOUND: no such row, not even a deleted
@@ -47,9 +54,10 @@ KR_NODISCARD enum kr_err kr_index_tag_select(struct sqlite3 *sql,
 					     struct kr_index_entry *e);
 
 /* Write @e unless a later one is there, queue its copies, and say in @ret_won
- * whether it was written. @e is what is there afterwards. */
+ * whether it was written. @e is what is there afterwards.  KR_E_EXISTS: the
+ * tag is immutable. */
 KR_NODISCARD enum kr_err kr_index_tag_write(struct sqlite3 *sql,
-					    const struct kr_index_opts *o,
+					    const struct kr_index *ix,
 					    struct kr_index_entry *e,
 					    bool *ret_won);
 

@@ -90,7 +90,8 @@ bool kr_index_refs_valid(struct kr_bytes refs);
  */
 
 /* KR_OK: @o (copied; clock, node and deleted are not looked at) is there, and
- * @tag_count NUL-terminated @tags name it, all in one transaction. */
+ * @tag_count NUL-terminated @tags name it, all in one transaction.
+ * KR_E_EXISTS: one of them is immutable and names another. */
 void kr_index_object_put(struct kr_index *ix, struct kr_index_object_req *r,
 			 const struct kr_index_object *o, const char *tags,
 			 uint32_t tag_count, kr_index_object_done_fn *done);
@@ -102,6 +103,7 @@ void kr_index_object_put(struct kr_index *ix, struct kr_index_object_req *r,
  *
  * KR_E_NOTFOUND  deleted already, or nothing is known of it
  * KR_E_DENIED    a manifest of the repository refers to it
+ * KR_E_EXISTS    an immutable tag names it
  */
 void kr_index_object_delete(struct kr_index *ix, struct kr_index_object_req *r,
 			    enum kr_index_kind kind, const char *repo,

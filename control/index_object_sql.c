@@ -206,7 +206,7 @@ static enum kr_err write_tag(struct kr_index_object_req *r, sqlite3 *sql,
 	(void)snprintf(e.tag, sizeof(e.tag), "%s", tag);
 	if (!e.deleted)
 		e.digest = r->obj.digest;
-	const enum kr_err err = kr_index_tag_write(sql, &r->ix->opts, &e, &won);
+	const enum kr_err err = kr_index_tag_write(sql, r->ix, &e, &won);
 	return err == KR_OK ? add_changed(r, &e) : err;
 }
 

@@ -56,6 +56,7 @@ void kr_index_rpc_fail(struct kr_rpc_request *rpc, enum kr_err err)
 		[KR_E_INVALID] = "malformed repository, tag or digest",
 		[KR_E_NOSPC] = "the disk of the build-index is full",
 		[KR_E_DENIED] = "a manifest of the repository refers to it",
+		[KR_E_EXISTS] = "the tag is immutable",
 		[KR_E_TOOBIG] = "more than the build-index keeps of a manifest",
 	};
 
@@ -356,7 +357,10 @@ static enum kr_err open_index(struct kr_index_service *s,
 	const struct kr_index_opts ix = { .db = s->db,
 					  .node = s->node,
 					  .copy_kinds = s->kind_list,
-					  .copy_kind_count = o->peer_count };
+					  .copy_kind_count = o->peer_count,
+					  .immutable = o->immutable,
+					  .immutable_count =
+						  o->immutable_count };
 	return kr_index_open(&ix, &s->index);
 }
 

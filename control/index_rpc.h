@@ -35,6 +35,8 @@ struct kr_index_service_opts {
 			     first start and kept in the database */
 	const struct kr_index_peer *peers; /* copied */
 	uint32_t peer_count;               /* at most KR_INDEX_PEERS_MAX */
+	const char *const *immutable;      /* control/index.h */
+	uint32_t immutable_count;          /* at most KR_INDEX_IMMUTABLE_MAX */
 	uint64_t copy_timeout_ns;          /* 0: 10 s */
 	uint64_t copy_interval_ns;         /* look for due copies; 0: 1 s */
 	uint64_t backoff_min_ns, backoff_max_ns; /* 0: 1 s, 5 min */

@@ -111,14 +111,18 @@ static enum kr_err queue_copies(const struct kr_index_opts *o, sqlite3 *sql,
 	return err;
 }
 
-/* Write @e where it is later than what is there, which is in @there. */
-static enum kr_err write_later(sqlite3 *sql, struct kr_index_entry *e,
-			       bool *ret_won)
+/* Write @e where it is later than what is there; @rules is NULL for a copy. */
+static enum kr_err write_later(sqlite3 *sql, const struct kr_index *rules,
+			       struct kr_index_entry *e, bool *ret_won)
 {
 	struct kr_index_entry there = *e;
 	enum kr_err err = kr_index_tag_select(sql, &there);
 
 	*ret_won = false;
+	if (err == KR_OK && rules != NULL && !there.deleted &&
+	    !kr_digest_equal(&there.digest, &e->digest) &&
+	    kr_index_is_immutable(rules, e))
+		return KR_E_EXISTS;
 	if (err == KR_OK &&
 	    !kr_index_later(e->clock, e->node, there.clock, there.node)) {
 		*e = there;
@@ -130,13 +134,13 @@ static enum kr_err write_later(sqlite3 *sql, struct kr_index_entry *e,
 	return err;
 }
 
-enum kr_err kr_index_tag_write(sqlite3 *sql, const struct kr_index_opts *o,
+enum kr_err kr_index_tag_write(sqlite3 *sql, const struct kr_index *ix,
 			       struct kr_index_entry *e, bool *ret_won)
 {
-	enum kr_err err = write_later(sql, e, ret_won);
+	enum kr_err err = write_later(sql, ix, e, ret_won);
 
 	if (err == KR_OK && *ret_won)
-		err = queue_copies(o, sql, e);
+		err = queue_copies(&ix->opts, sql, e);
 	return err;
 }
 
@@ -146,7 +150,7 @@ enum kr_err kr_index_run_put(struct kr_db_req *db, sqlite3 *sql)
 {
 	struct kr_index_req *r = req_of(db);
 
-	return kr_index_tag_write(sql, &r->ix->opts, &r->entry, &r->changed);
+	return kr_index_tag_write(sql, r->ix, &r->entry, &r->changed);
 }
 
 enum kr_err kr_index_run_untag(struct kr_db_req *db, sqlite3 *sql)
@@ -159,14 +163,14 @@ enum kr_err kr_index_run_untag(struct kr_db_req *db, sqlite3 *sql)
 		err = KR_E_NOTFOUND;
 	if (err != KR_OK)
 		return err;
-	return kr_index_tag_write(sql, &r->ix->opts, &r->entry, &r->changed);
+	return kr_index_tag_write(sql, r->ix, &r->entry, &r->changed);
 }
 
 enum kr_err kr_index_run_merge(struct kr_db_req *db, sqlite3 *sql)
 {
 	struct kr_index_req *r = req_of(db);
 
-	return write_later(sql, &r->entry, &r->changed);
+	return write_later(sql, NULL, &r->entry, &r->changed);
 }
 
 enum kr_err kr_index_run_get(struct kr_db_req *db, sqlite3 *sql)

@@ -75,6 +75,7 @@ enum kr_oci_code kr_oci_from_err(enum kr_err err, enum kr_oci_code notfound)
 	case KR_E_NOSPC:
 		return KR_OCI_NO_SPACE;
 	case KR_E_DENIED:
+	case KR_E_EXISTS: /* an immutable tag */
 		return KR_OCI_DENIED;
 	case KR_E_UNSUPPORTED:
 		return KR_OCI_UNSUPPORTED;

@@ -55,6 +55,7 @@ struct kr_conf {
 	uint64_t peer_port, registry_port, server_port, rpc_port;
 	char *advertise; /* of the proxy, for Location */
 	bool sparse_manifests;
+	struct kr_config_strings immutable_tags; /* of the build-index */
 	struct kr_config_objects upstreams; /* struct kr_upstream */
 	/* the others */
 	struct kr_config_strings trackers, build_indexes, origins;

@@ -92,6 +92,8 @@ static const struct {
 	"build_index.hosts.static", "", 1, 64, HOSTS_HELP) },
 { INDEX, KR_CONFIG_STRINGS(C, build_indexes, "build_index.hosts.static", "", 0,
 	64, "the other build-indexes: every tag is copied to them") },
+{ INDEX, KR_CONFIG_STRINGS(C, immutable_tags, "tags.immutable", "", 0, 64,
+	"regular expressions of repository:tag; such a tag never moves or goes") },
 { PROXY | TRACKER, KR_CONFIG_STRINGS(C, origins, "origin.hosts.static", "", 1,
 	256, HOSTS_HELP) },
 { PROXY | TRACKER, KR_CONFIG_U64(C, replicas, "origin.replicas", "3", 1, 16,

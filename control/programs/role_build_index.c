@@ -46,6 +46,8 @@ static enum kr_err serve(struct kr_runtime *rt)
 						   addrs[i] };
 	opts.peer_count = (uint32_t)count;
 	opts.connections_max = (uint32_t)c->rpc_connections;
+	opts.immutable = (const char *const *)c->immutable_tags.list;
+	opts.immutable_count = (uint32_t)c->immutable_tags.count;
 	if (err == KR_OK)
 		err = kr_runtime_addr(c->bind_ip, c->rpc_port, &opts.listen);
 	if (err == KR_OK)

@@ -451,6 +451,22 @@ end-7_tag_moves_at_once_201()
 	expect_eq "$(http_header docker-content-digest)" "$BARE" "agent"
 }
 
+# A rule of the build-index (conformance_test.sh): the specification knows of
+# no such tags, but of DENIED.
+end-7_immutable_tag_does_not_move_403()
+{
+	put_manifest "$SET/manifest" immutable
+	expect_stored "$SET/manifest" "$MANIFEST"
+	put_manifest "$SET/manifest" immutable
+	expect_status 201 "the same once more"
+	put_manifest "$SET/bare" immutable
+	expect_error 403 DENIED "another manifest"
+	http DELETE "$PROXY/v2/$OWN/manifests/immutable"
+	expect_error 403 DENIED "DELETE of the tag"
+	http HEAD "$PROXY/v2/$OWN/manifests/immutable"
+	expect_eq "$(http_header docker-content-digest)" "$MANIFEST" "the tag"
+}
+
 end-7_put_other_digest_400()
 {
 	put_manifest "$SET/manifest" "$UNKNOWN"

@@ -55,6 +55,7 @@ run_file()
 
 PATTERN=${1:-*}
 CASE_NUMBER=0 PASSED=0 FAILED=0
+INDEX_ARGS=(--set "tags.immutable=^conformance/[^:]*:immutable$")
 cluster_start 2 1
 PROXY=$(registry proxy) AGENT=$(registry agent1)
 fixture_make

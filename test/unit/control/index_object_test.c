@@ -52,7 +52,10 @@ static void open_index(struct fixture *f)
 	const struct kr_queue_opts qo = { .db = f->db };
 	assert_int_equal(kr_queue_open(&qo, &q), KR_OK);
 	kr_queue_close(q);
+	static const char *const rules[] = { "^prod/[^:]*:v[0-9.]+$" };
 	const struct kr_index_opts o = { .db = f->db,
+					 .immutable = rules,
+					 .immutable_count = 1,
 					 .node = 7,
 					 .cache_max = 4,
 					 .copy_kinds = kinds,
@@ -357,6 +360,50 @@ static void test_a_tag_that_was_deleted_stays_so(void **state)
 	assert_int_equal(find(f, KR_INDEX_MANIFEST, "r", 1), THERE);
 }
 
+static enum kr_err put_tag(struct fixture *f, const char *repo, const char *tag,
+			   uint8_t n)
+{
+	const struct kr_digest d = digest(n);
+
+	kr_index_put(f->ix, &f->tag, repo, tag, &d, on_tag);
+	return wait_done(f);
+}
+
+static void test_an_immutable_tag_neither_moves_nor_goes(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(put_manifest(f, "prod/x", 1, NULL, "v1", 1), KR_OK);
+	assert_int_equal(put_manifest(f, "prod/x", 1, NULL, "v1", 1), KR_OK);
+	assert_int_equal(put_manifest(f, "prod/x", 2, NULL, "a\0v1", 2),
+			 KR_E_EXISTS);
+	assert_int_equal(tag_of(f, "prod/x", "a"), -1);
+	assert_int_equal(put_tag(f, "prod/x", "v1", 2), KR_E_EXISTS);
+	kr_index_untag(f->ix, &f->tag, "prod/x", "v1", on_tag);
+	assert_int_equal(wait_done(f), KR_E_EXISTS);
+	assert_int_equal(del(f, KR_INDEX_MANIFEST, "prod/x", 1, false),
+			 KR_E_EXISTS);
+	assert_int_equal(find(f, KR_INDEX_MANIFEST, "prod/x", 1), THERE);
+	assert_int_equal(tag_of(f, "prod/x", "v1"), 1);
+	/* Others are as ever. */
+	assert_int_equal(put_tag(f, "prod/x", "latest", 1), KR_OK);
+	assert_int_equal(put_tag(f, "prod/x", "latest", 2), KR_OK);
+	assert_int_equal(put_tag(f, "dev/x", "v1", 1), KR_OK);
+	assert_int_equal(put_tag(f, "dev/x", "v1", 2), KR_OK);
+}
+
+static void test_a_rule_that_is_none_is_said_at_start(void **state)
+{
+	static const char *const rules[] = { "fine", "(" };
+	struct fixture *f = *state;
+	struct kr_index *ix;
+	const struct kr_index_opts o = {
+		.db = f->db, .node = 8, .immutable = rules, .immutable_count = 2
+	};
+
+	assert_int_equal(kr_index_open(&o, &ix), KR_E_CONFIG);
+}
+
 /* The names of a list, joined by blanks. */
 static void assert_list(struct fixture *f, const char *want)
 {
@@ -553,6 +600,8 @@ int main(void)
 		T(test_a_tag_keeps_a_deleted_manifest_visible),
 		T(test_the_later_write_wins),
 		T(test_a_tag_that_was_deleted_stays_so),
+		T(test_an_immutable_tag_neither_moves_nor_goes),
+		T(test_a_rule_that_is_none_is_said_at_start),
 		T(test_a_repository_is_there_while_something_is_in_it),
 		T(test_referrers_are_listed_by_subject_and_type),
 		T(test_referrers_come_in_pages),
