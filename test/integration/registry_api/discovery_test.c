@@ -257,6 +257,13 @@ static void test_the_catalogue_comes_in_pages(void **state)
 	assert_null(http_field(&r, "Link"));
 	http_reply_free(&r);
 	expect_status(x, "GET", "/v2/_catalog?n=-1", 400);
+	ask(x, &r, "HEAD", "/v2/_catalog");
+	assert_int_equal(r.status, 200);
+	assert_int_equal(atoi(http_field(&r, "Content-Length")),
+			 strlen("{\"repositories\":[\"a/b\",\"b\",\"c\"]}\n"));
+	http_reply_free(&r);
+	expect_status(x, "HEAD", "/v2/a/b/tags/list", 200);
+	expect_status(x, "HEAD", "/v2/a/b/referrers/sha256:" ZERO64, 200);
 }
 
 static void test_tags_manifests_and_blobs_are_deleted(void **state)
