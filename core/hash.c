@@ -7,7 +7,9 @@
 #include <openssl/evp.h>
 
 #include "core/bytes.h"
+#include "core/clock.h"
 #include "core/sha256_ni.h"
+#include "core/sha256_portable.h"
 
 enum { BLOCK_LEN = 64 };
 
@@ -17,14 +19,39 @@ static const uint32_t initial_state[8] = {
 	0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 };
 
-static void start_ni(struct kr_hash *h)
+/* Who compresses blocks where EVP does not: of streams begun by either, since
+ * the state of a stream is the standard's, not an implementation's. */
+struct lanes {
+	const char *name;
+	bool (*is_there)(void);
+	void (*one)(uint32_t state[8], const uint8_t *blocks,
+		    size_t block_count);
+	void (*two)(uint32_t state_a[8], const uint8_t *blocks_a,
+		    uint32_t state_b[8], const uint8_t *blocks_b,
+		    size_t block_count);
+};
+
+static bool always(void)
+{
+	return true;
+}
+
+static const struct lanes ni = { "sha-ni-x2", kr_sha256_ni_is_there,
+				 kr_sha256_ni_compress,
+				 kr_sha256_ni_compress_pair };
+static const struct lanes portable = { "portable", always,
+				       kr_sha256_portable_compress,
+				       kr_sha256_portable_compress_pair };
+
+static void start(struct kr_hash *h)
 {
 	*h = (struct kr_hash){ .alg = KR_SHA256 };
 	memcpy(h->state, initial_state, sizeof(h->state));
 }
 
 /* Bytes at the front that complete a block begun earlier. */
-static size_t fill_tail(struct kr_hash *h, const uint8_t *p, size_t len)
+static size_t fill_tail(const struct lanes *l, struct kr_hash *h,
+			const uint8_t *p, size_t len)
 {
 	size_t n = 0;
 
@@ -36,7 +63,7 @@ static size_t fill_tail(struct kr_hash *h, const uint8_t *p, size_t len)
 	memcpy(h->tail + h->tail_len, p, n);
 	h->tail_len = (uint8_t)(h->tail_len + n);
 	if (h->tail_len == BLOCK_LEN) {
-		kr_sha256_ni_compress(h->state, h->tail, 1);
+		l->one(h->state, h->tail, 1);
 		h->tail_len = 0;
 	}
 	return n;
@@ -48,41 +75,43 @@ static void keep_tail(struct kr_hash *h, const uint8_t *p, size_t len)
 	h->tail_len = (uint8_t)(h->tail_len + len);
 }
 
-static void update_ni(struct kr_hash *h, const uint8_t *p, size_t len)
+static void update(const struct lanes *l, struct kr_hash *h, const uint8_t *p,
+		   size_t len)
 {
 	h->total_bytes += len;
-	size_t at = fill_tail(h, p, len);
+	size_t at = fill_tail(l, h, p, len);
 
 	const size_t blocks = (len - at) / BLOCK_LEN;
-	kr_sha256_ni_compress(h->state, p + at, blocks);
+	l->one(h->state, p + at, blocks);
 	at += blocks * BLOCK_LEN;
 	keep_tail(h, p + at, len - at);
 }
 
 /* The lanes need not be at the same place in their blocks: each first fills
  * its own, then they go side by side for as long as both have whole blocks. */
-static void update_pair_ni(struct kr_hash *a, const uint8_t *pa,
-			   struct kr_hash *b, const uint8_t *pb, size_t len)
+static void update_pair(const struct lanes *l, struct kr_hash *a,
+			const uint8_t *pa, struct kr_hash *b, const uint8_t *pb,
+			size_t len)
 {
-	const size_t at_a = fill_tail(a, pa, len);
-	const size_t at_b = fill_tail(b, pb, len);
+	const size_t at_a = fill_tail(l, a, pa, len);
+	const size_t at_b = fill_tail(l, b, pb, len);
 	const size_t blocks_a = (len - at_a) / BLOCK_LEN;
 	const size_t blocks_b = (len - at_b) / BLOCK_LEN;
 	const size_t both = blocks_a < blocks_b ? blocks_a : blocks_b;
 
-	kr_sha256_ni_compress_pair(a->state, pa + at_a, b->state, pb + at_b,
-				   both);
+	l->two(a->state, pa + at_a, b->state, pb + at_b, both);
 	a->total_bytes += at_a + both * BLOCK_LEN;
 	b->total_bytes += at_b + both * BLOCK_LEN;
-	update_ni(a, pa + at_a + both * BLOCK_LEN,
-		  len - at_a - both * BLOCK_LEN);
-	update_ni(b, pb + at_b + both * BLOCK_LEN,
-		  len - at_b - both * BLOCK_LEN);
+	update(l, a, pa + at_a + both * BLOCK_LEN,
+	       len - at_a - both * BLOCK_LEN);
+	update(l, b, pb + at_b + both * BLOCK_LEN,
+	       len - at_b - both * BLOCK_LEN);
 }
 
 /* A one bit, zeroes, and the length in bits end the last block
  * (FIPS 180-4, 5.1.1). */
-static void final_ni(struct kr_hash *h, uint8_t ret[KR_SHA256_LEN])
+static void final(const struct lanes *l, struct kr_hash *h,
+		  uint8_t ret[KR_SHA256_LEN])
 {
 	uint8_t last[2 * BLOCK_LEN] = { 0 };
 	const size_t blocks = h->tail_len < BLOCK_LEN - 8 ? 1 : 2;
@@ -90,17 +119,18 @@ static void final_ni(struct kr_hash *h, uint8_t ret[KR_SHA256_LEN])
 	memcpy(last, h->tail, h->tail_len);
 	last[h->tail_len] = 0x80;
 	kr_put_be64(last + blocks * BLOCK_LEN - 8, h->total_bytes * 8);
-	kr_sha256_ni_compress(h->state, last, blocks);
+	l->one(h->state, last, blocks);
 	for (size_t i = 0; i < 8; i++)
 		kr_put_be32(ret + 4 * i, h->state[i]);
 }
 
-/* Which implementation new streams get; decided once. */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static bool ni_works;
-static atomic_bool evp_is_forced;
+/* ---- the choice */
 
-enum { SELF_TEST_LEN = 3 * BLOCK_LEN + 57 };
+enum {
+	SELF_TEST_LEN = 3 * BLOCK_LEN + 57,
+	MEASURE_LEN = 64 * 1024, /* of each of two streams */
+	MEASURE_TRIES = 5,       /* the best counts: others may have the core */
+};
 
 static bool agrees_with_evp(const uint8_t *p, size_t len,
 			    const uint8_t got[KR_SHA256_LEN])
@@ -112,7 +142,7 @@ static bool agrees_with_evp(const uint8_t *p, size_t len,
 }
 
 /* One lane and two against OpenSSL, over several blocks and a long tail. */
-static bool self_test(void)
+static bool self_test(const struct lanes *l)
 {
 	uint8_t buf[SELF_TEST_LEN + 1], got_a[KR_SHA256_LEN],
 		got_b[KR_SHA256_LEN];
@@ -120,48 +150,138 @@ static bool self_test(void)
 
 	for (size_t i = 0; i < sizeof(buf); i++)
 		buf[i] = (uint8_t)(i * 37 + 11);
-	start_ni(&a);
-	update_ni(&a, buf, SELF_TEST_LEN);
-	final_ni(&a, got_a);
+	start(&a);
+	update(l, &a, buf, SELF_TEST_LEN);
+	final(l, &a, got_a);
 	if (!agrees_with_evp(buf, SELF_TEST_LEN, got_a))
 		return false;
 
-	start_ni(&a);
-	start_ni(&b);
-	update_pair_ni(&a, buf, &b, buf + 1, SELF_TEST_LEN);
-	final_ni(&a, got_a);
-	final_ni(&b, got_b);
+	start(&a);
+	start(&b);
+	update_pair(l, &a, buf, &b, buf + 1, SELF_TEST_LEN);
+	final(l, &a, got_a);
+	final(l, &b, got_b);
 	return agrees_with_evp(buf, SELF_TEST_LEN, got_a) &&
 	       agrees_with_evp(buf + 1, SELF_TEST_LEN, got_b);
 }
 
+/* Hash two streams, as a download is hashed; @l NULL: by EVP. */
+static void hash_two(const struct lanes *l, const uint8_t *buf)
+{
+	uint8_t md[EVP_MAX_MD_SIZE];
+	struct kr_hash a, b;
+
+	if (l == NULL) {
+		for (int i = 0; i < 2; i++)
+			kr_assert(EVP_Digest(buf, MEASURE_LEN, md, NULL,
+					     EVP_sha256(), NULL) == 1);
+		return;
+	}
+	start(&a);
+	start(&b);
+	update_pair(l, &a, buf, &b, buf, MEASURE_LEN);
+	final(l, &a, md);
+	final(l, &b, md);
+}
+
+static uint64_t measure(const struct lanes *l, const uint8_t *buf)
+{
+	uint64_t best_ns = UINT64_MAX;
+
+	for (int i = 0; i < MEASURE_TRIES; i++) {
+		const uint64_t since_ns = kr_clock_mono_ns();
+
+		hash_two(l, buf);
+		const uint64_t took_ns = kr_clock_mono_ns() - since_ns;
+
+		if (took_ns < best_ns)
+			best_ns = took_ns;
+	}
+	return UINT64_C(2) * MEASURE_LEN * UINT64_C(1000000000) /
+	       (best_ns > 0 ? best_ns : 1);
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct kr_hash_impl impls[KR_HASH_IMPL_COUNT];
+static const struct lanes *const lanes_of[KR_HASH_IMPL_COUNT] = {
+	&ni, NULL /* EVP */, &portable
+};
+static int chosen;                          /* index of both */
+static atomic_int in_use;                   /* the same, unless forced */
+static _Atomic(const struct lanes *) lanes; /* that streams of ours use */
+
+static void use(int i)
+{
+	if (lanes_of[i] != NULL)
+		atomic_store(&lanes, lanes_of[i]);
+	atomic_store(&in_use, i);
+}
+
 static void choose(void)
 {
-	ni_works = kr_sha256_ni_is_there() && self_test();
+	static uint8_t buf[MEASURE_LEN];
+
+	memset(buf, 0x5a, sizeof(buf));
+	for (int i = 0; i < KR_HASH_IMPL_COUNT; i++) {
+		const struct lanes *l = lanes_of[i];
+		struct kr_hash_impl *im = &impls[i];
+
+		im->name = l != NULL ? l->name : "openssl-evp";
+		im->works = l == NULL || (l->is_there() && self_test(l));
+		if (im->works)
+			im->bytes_per_s = measure(l, buf);
+		if (im->bytes_per_s > impls[chosen].bytes_per_s)
+			chosen = i;
+	}
+	impls[chosen].is_chosen = true;
+	/* Streams that were saved go on with the better of ours. */
+	use(impls[0].works ? 0 : KR_HASH_IMPL_COUNT - 1);
+	use(chosen);
 }
 
-static bool use_ni(void)
+static bool use_ours(void)
 {
 	kr_assert(pthread_once(&once, choose) == 0);
-	return ni_works &&
-	       !atomic_load_explicit(&evp_is_forced, memory_order_relaxed);
+	return lanes_of[atomic_load_explicit(&in_use, memory_order_relaxed)] !=
+	       NULL;
 }
 
-void kr_hash_force_evp(bool on)
+static const struct lanes *our_lanes(void)
 {
-	atomic_store_explicit(&evp_is_forced, on, memory_order_relaxed);
+	return atomic_load_explicit(&lanes, memory_order_relaxed);
+}
+
+const struct kr_hash_impl *kr_hash_impls(void)
+{
+	(void)use_ours();
+	return impls;
+}
+
+void kr_hash_force(const char *name)
+{
+	(void)use_ours();
+	if (name == NULL) {
+		use(chosen);
+		return;
+	}
+	for (int i = 0; i < KR_HASH_IMPL_COUNT; i++)
+		if (strcmp(name, impls[i].name) == 0 && impls[i].works)
+			use(i);
 }
 
 const char *kr_hash_impl_name(void)
 {
-	return use_ni() ? "sha-ni-x2" : "openssl-evp";
+	(void)use_ours();
+	return impls[atomic_load(&in_use)].name;
 }
+
+/* ---- streams */
 
 enum kr_err kr_hash_init(struct kr_hash *h, enum kr_digest_alg alg)
 {
 	kr_assert(alg < KR_DIGEST_ALG_COUNT);
-	if (alg == KR_SHA256 && use_ni()) {
-		start_ni(h);
+	if (alg == KR_SHA256 && use_ours()) {
+		start(h);
 		return KR_OK;
 	}
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -184,7 +304,7 @@ void kr_hash_update(struct kr_hash *h, const void *buf, size_t len)
 	if (h->evp != NULL)
 		kr_assert(EVP_DigestUpdate(h->evp, buf, len) == 1);
 	else
-		update_ni(h, buf, len);
+		update(our_lanes(), h, buf, len);
 }
 
 void kr_hash_update_pair(struct kr_hash *a, const void *buf_a,
@@ -192,7 +312,7 @@ void kr_hash_update_pair(struct kr_hash *a, const void *buf_a,
 {
 	kr_assert(a != b && a->alg == KR_SHA256 && b->alg == KR_SHA256);
 	if (len > 0 && a->evp == NULL && b->evp == NULL) {
-		update_pair_ni(a, buf_a, b, buf_b, len);
+		update_pair(our_lanes(), a, buf_a, b, buf_b, len);
 		return;
 	}
 	kr_hash_update(a, buf_a, len);
@@ -206,7 +326,7 @@ void kr_hash_final(struct kr_hash *h, struct kr_digest *ret)
 	if (h->evp != NULL)
 		kr_assert(EVP_DigestFinal_ex(h->evp, d.bytes, NULL) == 1);
 	else
-		final_ni(h, d.bytes);
+		final(our_lanes(), h, d.bytes);
 	kr_hash_fini(h);
 	*ret = d;
 }
@@ -236,9 +356,9 @@ enum kr_err kr_hash_load(struct kr_hash *h,
 {
 	struct kr_hash loaded;
 
-	if (!use_ni())
+	if (!use_ours())
 		return KR_E_UNSUPPORTED;
-	start_ni(&loaded);
+	start(&loaded);
 	for (size_t i = 0; i < 8; i++)
 		loaded.state[i] = kr_get_be32(buf + 4 * i);
 	loaded.total_bytes = kr_get_be64(buf + 32);
@@ -254,13 +374,13 @@ void kr_sha256(const void *buf, size_t len, uint8_t ret[KR_SHA256_LEN])
 {
 	struct kr_hash h;
 
-	if (!use_ni()) {
+	if (!use_ours()) {
 		kr_assert(EVP_Digest(buf, len, ret, NULL, EVP_sha256(), NULL) ==
 			  1);
 		return;
 	}
-	start_ni(&h);
+	start(&h);
 	if (len > 0)
-		update_ni(&h, buf, len);
-	final_ni(&h, ret);
+		update(our_lanes(), &h, buf, len);
+	final(our_lanes(), &h, ret);
 }

@@ -1,10 +1,11 @@
 /*
  * core/hash.h - streaming SHA-256 and SHA-512.
  *
- * SHA-256 is done by the SHA extensions where the processor has them (one
+ * SHA-256 is done by whichever is fastest here of the SHA extensions (one
  * lane, or two interleaved: the unit is latency-bound, so a second stream is
- * nearly free, ENGINE.md) and by OpenSSL EVP elsewhere; the choice is made
- * once, after a self-test against EVP.  SHA-512 is EVP's.
+ * nearly free, ENGINE.md), OpenSSL EVP and plain C.  The choice is made once,
+ * at the first use: each must agree with EVP, then each is timed over two
+ * streams of 64 KiB (some milliseconds in all).  SHA-512 is EVP's.
  *
  * Threads: the functions are reentrant; a struct kr_hash belongs to one
  * thread at a time.
@@ -61,11 +62,24 @@ KR_NODISCARD enum kr_err kr_hash_load(struct kr_hash *h,
 /* One-shot SHA-256 of @len bytes into @ret (KR_SHA256_LEN bytes). */
 void kr_sha256(const void *buf, size_t len, uint8_t ret[KR_SHA256_LEN]);
 
-/* Name of the implementation in use: "sha-ni-x2" or "openssl-evp". */
+/* What the choice was made from. */
+enum { KR_HASH_IMPL_COUNT = 3 };
+struct kr_hash_impl {
+	const char *name;     /* "sha-ni-x2", "openssl-evp", "portable" */
+	bool works;           /* on this processor, and rightly */
+	bool is_chosen;       /* one is */
+	uint64_t bytes_per_s; /* of two streams together; 0: does not work */
+};
+
+/* KR_HASH_IMPL_COUNT of them; they live as long as the process. */
+const struct kr_hash_impl *kr_hash_impls(void);
+
+/* Name of the implementation in use. */
 const char *kr_hash_impl_name(void);
 
-/* For tests only: streams begun from now on use EVP (@on) or what was found
- * at start.  Streams under way go on as they began. */
-void kr_hash_force_evp(bool on);
+/* For tests and benchmarks only: SHA-256 is done by implementation @name from
+ * now on, NULL: by the chosen one.  Nothing changes where it does not work.
+ * A stream that EVP began goes on with it. */
+void kr_hash_force(const char *name);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * The tests run in two groups: with the implementation chosen for this
- * processor, and with EVP forced, as on a processor without SHA extensions.
+ * The tests run in three groups: with the implementation chosen for this
+ * processor, with EVP forced, and with plain C forced, as on a processor
+ * without SHA extensions.
  */
 #include "test/support/test.h"
 
@@ -166,12 +167,12 @@ static void test_a_pair_of_different_implementations_works(void **state)
 	(void)state;
 
 	start(&a);
-	kr_hash_force_evp(true);
+	kr_hash_force("openssl-evp");
 	start(&b);
 	kr_hash_update_pair(&a, text, &b, text + 1, 500);
 	finish_is_sha256_of(&a, text, 500);
 	finish_is_sha256_of(&b, text + 1, 500);
-	kr_hash_force_evp(false);
+	kr_hash_force(NULL);
 }
 
 static void test_sha512_is_evps(void **state)
@@ -203,10 +204,10 @@ static void test_a_dropped_stream_leaks_nothing(void **state)
 	assert_null(h.evp);
 }
 
-static void skip_without_ni(void)
+static void skip_with_evp(void)
 {
-	if (strcmp(kr_hash_impl_name(), "sha-ni-x2") != 0) {
-		print_message("skipped: no SHA extensions here\n");
+	if (strcmp(kr_hash_impl_name(), "openssl-evp") == 0) {
+		print_message("skipped: EVP is the fastest here\n");
 		skip();
 	}
 }
@@ -215,7 +216,7 @@ static void test_a_saved_stream_goes_on_where_it_was(void **state)
 {
 	(void)state;
 
-	skip_without_ni();
+	skip_with_evp();
 	for (size_t first = 0; first <= LEN_MAX; first++) {
 		uint8_t saved[KR_HASH_STATE_LEN];
 		struct kr_hash a, b;
@@ -236,7 +237,7 @@ static void test_a_damaged_saved_stream_is_refused(void **state)
 	struct kr_hash h;
 	(void)state;
 
-	skip_without_ni();
+	skip_with_evp();
 	start(&h);
 	kr_hash_update(&h, text, 100);
 	assert_ok(kr_hash_save(&h, saved));
@@ -265,10 +266,74 @@ static void test_forcing_evp_changes_the_name(void **state)
 	assert_string_equal(kr_hash_impl_name(), "openssl-evp");
 }
 
+static void test_forcing_plain_c_changes_the_name(void **state)
+{
+	(void)state;
+
+	assert_string_equal(kr_hash_impl_name(), "portable");
+}
+
+static void test_the_fastest_that_works_is_chosen(void **state)
+{
+	const struct kr_hash_impl *all = kr_hash_impls(), *chosen = NULL;
+	uint64_t best = 0;
+	(void)state;
+
+	for (int i = 0; i < KR_HASH_IMPL_COUNT; i++) {
+		assert_true(all[i].works == (all[i].bytes_per_s > 0));
+		if (all[i].bytes_per_s > best)
+			best = all[i].bytes_per_s;
+		if (all[i].is_chosen) {
+			assert_null(chosen);
+			chosen = &all[i];
+		}
+	}
+	assert_non_null(chosen);
+	assert_true(chosen->works);
+	assert_true(chosen->bytes_per_s == best);
+	assert_string_equal(kr_hash_impl_name(), chosen->name);
+}
+
+static void test_plain_c_and_evp_work_everywhere(void **state)
+{
+	const struct kr_hash_impl *all = kr_hash_impls();
+	(void)state;
+
+	for (int i = 0; i < KR_HASH_IMPL_COUNT; i++)
+		assert_true(all[i].works ||
+			    strcmp(all[i].name, "sha-ni-x2") == 0);
+}
+
+/* As after a restart with the same store on another processor. */
+static void test_a_stream_saved_by_one_goes_on_with_another(void **state)
+{
+	uint8_t saved[KR_HASH_STATE_LEN];
+	struct kr_hash a, b;
+	(void)state;
+
+	skip_with_evp();
+	start(&a);
+	kr_hash_update(&a, text, 1000);
+	assert_ok(kr_hash_save(&a, saved));
+	kr_hash_fini(&a);
+	kr_hash_force("portable");
+	assert_ok(kr_hash_load(&b, saved));
+	kr_hash_update(&b, text + 1000, 1000);
+	finish_is_sha256_of(&b, text, 2000);
+	kr_hash_force(NULL);
+}
+
+static int force_portable(void **state)
+{
+	(void)state;
+	kr_hash_force("portable");
+	return 0;
+}
+
 static int force_evp(void **state)
 {
 	(void)state;
-	kr_hash_force_evp(true);
+	kr_hash_force("openssl-evp");
 	return 0;
 }
 
@@ -292,6 +357,16 @@ int main(void)
 			test_a_pair_of_different_implementations_works),
 		cmocka_unit_test(test_a_saved_stream_goes_on_where_it_was),
 		cmocka_unit_test(test_a_damaged_saved_stream_is_refused),
+		cmocka_unit_test(test_the_fastest_that_works_is_chosen),
+		cmocka_unit_test(test_plain_c_and_evp_work_everywhere),
+		cmocka_unit_test(
+			test_a_stream_saved_by_one_goes_on_with_another),
+	};
+	const struct CMUnitTest plain[] = {
+		BOTH,
+		cmocka_unit_test(test_a_saved_stream_goes_on_where_it_was),
+		cmocka_unit_test(test_a_damaged_saved_stream_is_refused),
+		cmocka_unit_test(test_forcing_plain_c_changes_the_name),
 	};
 	const struct CMUnitTest evp[] = {
 		BOTH,
@@ -301,6 +376,8 @@ int main(void)
 
 	fill_text();
 	return cmocka_run_group_tests_name("hash", chosen, NULL, NULL) +
+	       cmocka_run_group_tests_name("hash, plain C forced", plain,
+					   force_portable, NULL) +
 	       cmocka_run_group_tests_name("hash, EVP forced", evp, force_evp,
 					   NULL);
 }
