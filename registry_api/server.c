@@ -18,6 +18,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/thread.h"
 #include "registry_api/server.h"
 
 enum {
@@ -28,6 +29,7 @@ enum {
 };
 #define NEVER_MS            (UINT64_C(10) * 365 * 24 * 3600 * 1000)
 #define ACCEPT_PAUSE_NS     UINT64_C(100000000)
+#define SLICE_NS            UINT64_C(100000) /* short work, others wait for it */
 #define IDLE_NS_DEFAULT     UINT64_C(60000000000)
 #define CONNECTIONS_DEFAULT 1024
 #define MANIFEST_DEFAULT    (UINT64_C(4) << 20)
@@ -285,6 +287,7 @@ static void *run(void *arg)
 {
 	struct kr_http *h = arg;
 
+	kr_thread_set_slice(SLICE_NS);
 	set_up(h);
 	(void)sem_post(&h->is_up);
 	while (!is_empty(h))

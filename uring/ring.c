@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/thread.h"
 #include "uring/engine.h"
 
 enum {
@@ -18,6 +19,7 @@ enum {
 	CQ_ENTRIES_MAX = 65536,
 	BATCH = 128,
 };
+#define SLICE_NS UINT64_C(400000) /* of the reactor: ahead of hash workers */
 
 static const struct kr_op_kind *const kinds[KR_OP_KIND_COUNT] = {
 	[KR_OP_ACCEPT] = &kr_kind_accept,
@@ -468,6 +470,7 @@ enum kr_err kr_ring_open(const struct kr_ring_opts *opts, struct kr_io **ret)
 	io->inbox.event_fd = -1;
 	io->pipes.null_fd = -1;
 	block_sigpipe(io);
+	kr_thread_set_slice(SLICE_NS);
 	kr_lead_init(io);
 	kr_probe_init(&io->features);
 	kr_ring_stats_init(io);
