@@ -411,6 +411,14 @@ void kr_trackers_used(struct kr_trackers *t, struct kr_blob *b)
 		prolong(t, s);
 }
 
+void kr_trackers_forget(struct kr_trackers *t, const struct kr_digest *d)
+{
+	struct seed *s = kr_digest_map_get(&t->seed_of, d);
+
+	if (s != NULL)
+		drop_seed(t, s);
+}
+
 /* ---- reports ------------------------------------------------------------*/
 
 struct report {

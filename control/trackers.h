@@ -70,6 +70,9 @@ void kr_trackers_used(struct kr_trackers *t, struct kr_blob *b);
  * @bytes of them are given back. */
 void kr_trackers_make_room(struct kr_trackers *t, uint64_t bytes);
 
+/* Blob @d is to be deleted: announce it no longer, give it back. */
+void kr_trackers_forget(struct kr_trackers *t, const struct kr_digest *d);
+
 /* Peer @id sent bytes of @d that were not those. */
 void kr_trackers_report(struct kr_trackers *t, const struct kr_digest *d,
 			const struct kr_peer_id *id);

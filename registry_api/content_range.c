@@ -6,8 +6,9 @@
 
 #include "registry_api/query.h"
 
-enum kr_err kr_content_range_parse(struct kr_bytes text, uint64_t *ret_first,
-				   uint64_t *ret_last)
+enum kr_err kr_content_range_parse_half_open(struct kr_bytes text,
+					     uint64_t *ret_first,
+					     uint64_t *ret_end)
 {
 	uint64_t first, last;
 
@@ -28,8 +29,15 @@ enum kr_err kr_content_range_parse(struct kr_bytes text, uint64_t *ret_first,
 	    kr_decimal_parse(b, &last) != KR_OK || last < first)
 		return KR_E_INVALID;
 	*ret_first = first;
-	*ret_last = last;
+	*ret_end = last;
 	return KR_OK;
+}
+
+/* Both forms are two numbers of which the second is not the lesser. */
+enum kr_err kr_content_range_parse(struct kr_bytes text, uint64_t *ret_first,
+				   uint64_t *ret_last)
+{
+	return kr_content_range_parse_half_open(text, ret_first, ret_last);
 }
 
 void kr_upload_range_print(uint64_t size, char *buf, size_t cap)

@@ -25,6 +25,14 @@ KR_NODISCARD enum kr_err kr_content_range_parse(struct kr_bytes text,
 						uint64_t *ret_last);
 
 /*
+ * The same as Kraken's clients say it: the offset of the first byte, and that
+ * behind the last; an empty range is one.  KR_E_INVALID.
+ */
+KR_NODISCARD enum kr_err kr_content_range_parse_half_open(struct kr_bytes text,
+							  uint64_t *ret_first,
+							  uint64_t *ret_end);
+
+/*
  * Print the Range header of an upload of @size bytes into @buf of @cap:
  * "0-<size - 1>".  An empty upload says "0-0" as every registry does: the
  * form cannot express "nothing".

@@ -36,6 +36,24 @@ static handler_fn *const handlers[KR_ROUTE_COUNT][KR_METHOD_COUNT] = {
 				 [KR_HEAD]   = kr_h_readiness },
 	[KR_ROUTE_METRICS]   = { [KR_GET]    = kr_h_metrics,
 				 [KR_HEAD]   = kr_h_metrics },
+	[KR_ROUTE_KRAKEN_TAG] = { [KR_GET] = kr_h_kraken_tag,
+				  [KR_HEAD] = kr_h_kraken_tag },
+	[KR_ROUTE_KRAKEN_TAG_DIGEST] = { [KR_PUT] = kr_h_kraken_tag_put },
+	[KR_ROUTE_KRAKEN_REPLICATE] = { [KR_POST] = kr_h_kraken_replicate },
+	[KR_ROUTE_KRAKEN_REPO_TAGS] = { [KR_GET] = kr_h_kraken_repo_tags },
+	[KR_ROUTE_KRAKEN_LIST] = { [KR_GET] = kr_h_kraken_list },
+	[KR_ROUTE_KRAKEN_BLOB] = { [KR_GET] = kr_h_blob_get },
+	[KR_ROUTE_KRAKEN_STAT] = { [KR_HEAD] = kr_h_kraken_stat },
+	[KR_ROUTE_KRAKEN_UPLOADS] = { [KR_POST] = kr_h_kraken_upload_post },
+	[KR_ROUTE_KRAKEN_UPLOAD] = { [KR_PATCH] = kr_h_kraken_upload_patch,
+				     [KR_PUT] = kr_h_kraken_upload_put },
+	[KR_ROUTE_KRAKEN_PREFETCH] = { [KR_POST] = kr_h_kraken_prefetch },
+	[KR_ROUTE_KRAKEN_BLOB_HERE] = { [KR_DELETE] = kr_h_kraken_blob_forget },
+	[KR_ROUTE_KRAKEN_LOCATIONS] = { [KR_GET] = kr_h_kraken_locations },
+	[KR_ROUTE_KRAKEN_PRELOAD] = { [KR_GET] = kr_h_kraken_preload },
+	[KR_ROUTE_KRAKEN_PREFETCH_IMAGE] =
+		{ [KR_POST] = kr_h_kraken_prefetch_image },
+	[KR_ROUTE_KRAKEN_NOTIFY] = { [KR_POST] = kr_h_kraken_notify },
 };
 /* clang-format on */
 
@@ -115,10 +133,13 @@ static bool is_served(const struct kr_conn *c)
 	const bool upload = c->route.kind == KR_ROUTE_UPLOAD ||
 			    c->route.kind == KR_ROUTE_UPLOADS;
 
-	if (c->route.kind >= KR_ROUTE_HEALTH)
+	if (c->route.kind >= KR_ROUTE_HEALTH &&
+	    !kr_route_is_kraken(c->route.kind))
 		return true;
 	if (o->registry == NULL)
 		return false;
+	if (kr_route_is_kraken(c->route.kind)) /* else it is unknown */
+		return true;
 	if (c->route.kind == KR_ROUTE_BASE)
 		return o->pull || o->push;
 	return reads && !upload ? o->pull : o->push;

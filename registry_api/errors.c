@@ -44,6 +44,7 @@ const char *kr_http_reason(int status)
 		{ 403, "Forbidden" },
 		{ 404, "Not Found" },
 		{ 405, "Method Not Allowed" },
+		{ 409, "Conflict" },
 		{ 413, "Content Too Large" },
 		{ 416, "Range Not Satisfiable" },
 		{ 417, "Expectation Failed" },

@@ -198,6 +198,10 @@ static void set_route(struct kr_conn *c, const struct kr_head *head)
 			       &c->route);
 	else
 		c->route = (struct kr_route){ .kind = KR_ROUTE_UNKNOWN };
+	if (c->route.kind == KR_ROUTE_UNKNOWN && c->srv->opts.kraken != 0)
+		kr_kraken_route_parse(
+			(struct kr_bytes){ (const uint8_t *)path, len },
+			c->srv->opts.kraken, &c->route);
 	kr_upstream_map(&c->srv->opts.upstreams, head->query, &c->route);
 }
 
@@ -316,6 +320,7 @@ static void on_request_gone(void *chunk)
 
 	c->req = NULL;
 	kr_blob_end(c);
+	kr_prefetch_end(c);
 	kr_gate_free_body(c);
 	if (c->linger)
 		kr_linger_start(c->srv, kr_conn_fd(c));

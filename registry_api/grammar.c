@@ -262,6 +262,21 @@ const char *kr_route_name(enum kr_route_kind kind)
 		[KR_ROUTE_HEALTH] = "health",
 		[KR_ROUTE_READINESS] = "readiness",
 		[KR_ROUTE_METRICS] = "metrics",
+		[KR_ROUTE_KRAKEN_TAG] = "kraken_tag",
+		[KR_ROUTE_KRAKEN_TAG_DIGEST] = "kraken_tag_digest",
+		[KR_ROUTE_KRAKEN_REPLICATE] = "kraken_replicate",
+		[KR_ROUTE_KRAKEN_REPO_TAGS] = "kraken_repo_tags",
+		[KR_ROUTE_KRAKEN_LIST] = "kraken_list",
+		[KR_ROUTE_KRAKEN_BLOB] = "kraken_blob",
+		[KR_ROUTE_KRAKEN_STAT] = "kraken_stat",
+		[KR_ROUTE_KRAKEN_UPLOADS] = "kraken_uploads",
+		[KR_ROUTE_KRAKEN_UPLOAD] = "kraken_upload",
+		[KR_ROUTE_KRAKEN_PREFETCH] = "kraken_prefetch",
+		[KR_ROUTE_KRAKEN_BLOB_HERE] = "kraken_blob_here",
+		[KR_ROUTE_KRAKEN_LOCATIONS] = "kraken_locations",
+		[KR_ROUTE_KRAKEN_PRELOAD] = "kraken_preload",
+		[KR_ROUTE_KRAKEN_PREFETCH_IMAGE] = "kraken_prefetch_image",
+		[KR_ROUTE_KRAKEN_NOTIFY] = "kraken_notify",
 	};
 
 	return names[kind];

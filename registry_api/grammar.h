@@ -42,6 +42,22 @@ enum kr_route_kind {
 	KR_ROUTE_HEALTH,
 	KR_ROUTE_READINESS,
 	KR_ROUTE_METRICS,
+	/* Kraken's own (registry_api/kraken.h) */
+	KR_ROUTE_KRAKEN_TAG,            /* /tags/<repo>:<tag> */
+	KR_ROUTE_KRAKEN_TAG_DIGEST,     /* /tags/<repo>:<tag>/digest/<digest> */
+	KR_ROUTE_KRAKEN_REPLICATE,      /* /remotes/tags/<repo>:<tag> */
+	KR_ROUTE_KRAKEN_REPO_TAGS,      /* /repositories/<repo>/tags */
+	KR_ROUTE_KRAKEN_LIST,           /* /list/<prefix> */
+	KR_ROUTE_KRAKEN_BLOB,           /* /namespace/<ns>/blobs/<digest> */
+	KR_ROUTE_KRAKEN_STAT,           /* /internal/namespace/... */
+	KR_ROUTE_KRAKEN_UPLOADS,        /* .../uploads */
+	KR_ROUTE_KRAKEN_UPLOAD,         /* .../uploads/<id> */
+	KR_ROUTE_KRAKEN_PREFETCH,       /* .../prefetch */
+	KR_ROUTE_KRAKEN_BLOB_HERE,      /* /blobs/<digest>, also internal */
+	KR_ROUTE_KRAKEN_LOCATIONS,      /* /blobs/<digest>/locations */
+	KR_ROUTE_KRAKEN_PRELOAD,        /* /preload/tags/<repo>:<tag> */
+	KR_ROUTE_KRAKEN_PREFETCH_IMAGE, /* /proxy/v1/registry/prefetch, v2 */
+	KR_ROUTE_KRAKEN_NOTIFY,         /* /registry/notifications */
 	KR_ROUTE_COUNT
 };
 

@@ -43,6 +43,26 @@ void kr_h_catalog(struct kr_conn *c);
 /* h_referrers.c */
 void kr_h_referrers(struct kr_conn *c);
 
+/* h_kraken.c */
+void kr_h_kraken_tag(struct kr_conn *c);
+void kr_h_kraken_tag_put(struct kr_conn *c);
+void kr_h_kraken_replicate(struct kr_conn *c);
+void kr_h_kraken_repo_tags(struct kr_conn *c);
+void kr_h_kraken_list(struct kr_conn *c);
+void kr_h_kraken_stat(struct kr_conn *c);
+void kr_h_kraken_upload_post(struct kr_conn *c);
+void kr_h_kraken_upload_patch(struct kr_conn *c);
+void kr_h_kraken_upload_put(struct kr_conn *c);
+void kr_h_kraken_prefetch(struct kr_conn *c);
+void kr_h_kraken_blob_forget(struct kr_conn *c);
+void kr_h_kraken_locations(struct kr_conn *c);
+void kr_h_kraken_preload(struct kr_conn *c);
+
+/* h_kraken_proxy.c */
+void kr_h_kraken_prefetch_image(struct kr_conn *c);
+void kr_h_kraken_notify(struct kr_conn *c);
+void kr_prefetch_end(struct kr_conn *c); /* the request is gone */
+
 /* The parameter n, at most KR_REG_LIST_MAX, which is it if it is not there;
  * -1: it is malformed.  In h_list.c. */
 int64_t kr_page_size(const struct kr_conn *c);

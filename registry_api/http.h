@@ -17,6 +17,7 @@
 
 #include "core/addr.h"
 #include "core/err.h"
+#include "registry_api/kraken.h"
 #include "registry_api/registry.h"
 #include "registry_api/upstream.h"
 
@@ -35,6 +36,7 @@ struct kr_http_opts {
 	uint64_t idle_timeout_ns; /* 0: 60 s without a request */
 	const char *advertise;    /* "http://host:port" put before Location, or
 				  NULL: relative locations */
+	unsigned kraken; /* KR_KRAKEN_*: Kraken's endpoints of these roles */
 	struct kr_upstreams upstreams; /* lent as long as the server runs */
 };
 

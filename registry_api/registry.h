@@ -45,7 +45,7 @@ enum kr_reg_op {
 	/* repo, digest -> bytes, len: the manifest, verified.  KR_E_NOTFOUND;
 	 * KR_E_TOOBIG: larger than a manifest may be. */
 	KR_REG_MANIFEST_GET,
-	/* repo, digest -> size.  Never downloads the blob. */
+	/* repo, digest, local -> size.  Never downloads the blob. */
 	KR_REG_BLOB_STAT,
 	/* repo, digest -> blob (a handle), size.  Starts or joins the download;
 	 * returns when the size is known, not when the bytes are here. */
@@ -114,10 +114,27 @@ enum kr_reg_op {
 	 * Unknown repositories and subjects have none.
 	 */
 	KR_REG_REFERRERS,
+	/* repo, tag, digest: the tag names it (Kraken's, of a build-index) */
+	KR_REG_TAG_PUT,
+	/* repo (a prefix, may be ""), last, limit -> "repo:tag" likewise, more */
+	KR_REG_IMAGES_LIST,
+	/* repo, digest -> KR_OK: the origins have it.  KR_E_BUSY: one fetches
+	 * it from its backend.  KR_E_NOTFOUND.  Nothing comes to this host. */
+	KR_REG_BLOB_PREFETCH,
+	/* digest -> bytes: who keeps it, "host:port,..." with a NUL */
+	KR_REG_BLOB_LOCATE,
+	/* digest: this host's copy goes.  KR_E_NOTFOUND; KR_E_UNAVAILABLE: it
+	 * is in use. */
+	KR_REG_BLOB_FORGET,
+	/* repo, tag, runtime, from_repo (containerd's namespace, may be ""):
+	 * that runtime of this host pulls the image from us. */
+	KR_REG_PRELOAD,
 	/* -> KR_OK, or an error and text: is the process of use to anybody? */
 	KR_REG_READY,
 	KR_REG_OP_COUNT
 };
+
+enum kr_reg_runtime { KR_REG_DOCKER, KR_REG_CONTAINERD };
 
 struct kr_reg_ref { /* what a manifest points to */
 	struct kr_digest digest;
@@ -147,6 +164,8 @@ struct kr_reg_call {
 	uint64_t offset;
 	uint64_t length; /* UPLOAD_RECV: of the body; unused when chunked */
 	bool chunked;
+	bool local;      /* BLOB_STAT: only what is on this host counts */
+	uint8_t runtime; /* PRELOAD: enum kr_reg_runtime */
 	bool open_ended; /* BLOB_SEND: the client may leave long before length;
 			    little is kept ahead of it */
 	int fd;

@@ -90,6 +90,24 @@ void kr_reply_empty(struct kr_conn *c, int status)
 	send_all(c, NULL, 0);
 }
 
+void kr_reply_length(struct kr_conn *c, int status, uint64_t size)
+{
+	kr_reply_begin(c, status);
+	c->req->res.content_length = size;
+	send_all(c, NULL, 0);
+}
+
+/* Kraken's endpoints say what is wrong in a line of text. */
+static enum kr_err print_error(const struct kr_conn *c, struct kr_buf *body,
+			       enum kr_oci_code code, const char *message,
+			       const char *detail)
+{
+	if (!kr_route_is_kraken(c->route.kind))
+		return kr_oci_body(body, code, message, detail);
+	return kr_buf_printf(body, "%s\n",
+			     message != NULL ? message : kr_oci_text(code));
+}
+
 void kr_reply_error(struct kr_conn *c, enum kr_oci_code code,
 		    const char *message, const char *detail)
 {
@@ -99,7 +117,7 @@ void kr_reply_error(struct kr_conn *c, enum kr_oci_code code,
 	kr_buf_init(&body, ERROR_BODY_MAX);
 	if (message != NULL && message[0] == '\0')
 		message = NULL;
-	if (kr_oci_body(&body, code, message, detail) != KR_OK)
+	if (print_error(c, &body, code, message, detail) != KR_OK)
 		kr_buf_reset(&body); /* the status says it, too */
 	if (status == 503 || status == 429)
 		kr_reply_header(c, "Retry-After", "1");
@@ -110,7 +128,10 @@ void kr_reply_error(struct kr_conn *c, enum kr_oci_code code,
 			KR_STR("route", kr_route_name(c->route.kind)),
 			KR_STR("repository", c->route.repo),
 			KR_STR("why", message ? message : kr_oci_text(code)));
-	kr_reply(c, status, "application/json", body.ptr, body.len);
+	kr_reply(c, status,
+		 kr_route_is_kraken(c->route.kind) ? "text/plain; charset=utf-8"
+						   : "application/json",
+		 body.ptr, body.len);
 	kr_buf_fini(&body);
 }
 
@@ -119,6 +140,10 @@ void kr_reply_err(struct kr_conn *c, enum kr_err err, const char *text,
 {
 	enum kr_oci_code code = kr_oci_from_err(err, notfound);
 
+	if (err == KR_E_BUSY && kr_route_is_kraken(c->route.kind)) {
+		kr_reply_empty(c, 202); /* an origin fetches it: come again */
+		return;
+	}
 	/* An uploader is asked to wait; who pulls must not be: a 429 makes
 	 * containerd wait where a 503 makes it go to the next mirror. */
 	if (err == KR_E_LIMIT && c->srv->opts.push)

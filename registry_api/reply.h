@@ -30,6 +30,9 @@ void kr_reply(struct kr_conn *c, int status, const char *content_type,
 /* Send @status without a body. */
 void kr_reply_empty(struct kr_conn *c, int status);
 
+/* Send @status without a body, to a HEAD of something of @size bytes. */
+void kr_reply_length(struct kr_conn *c, int status, uint64_t size);
+
 /* Send the table's status and an error body (registry_api/errors.h). */
 void kr_reply_error(struct kr_conn *c, enum kr_oci_code code,
 		    const char *message, const char *detail);

@@ -90,6 +90,7 @@ struct kr_received {
 };
 
 struct kr_blob_get;     /* h_blob.c */
+struct kr_prefetch;     /* h_kraken_proxy.c */
 struct kr_manifest_put; /* h_manifest.c */
 
 struct kr_conn {
@@ -122,6 +123,7 @@ struct kr_conn {
 	h2o_req_t *req;           /* ANSWER; NULL once the answer is out */
 	h2o_timeout_entry_t next; /* go on with the next request */
 	struct kr_blob_get *get;
+	struct kr_prefetch *prefetch;
 	struct kr_manifest_put *put;
 	bool linger; /* after the answer: swallow what the client still sends */
 	struct kr_ask ask;

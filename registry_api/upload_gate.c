@@ -23,6 +23,8 @@ bool kr_upload_gate_wants(const struct kr_conn *c, const struct kr_head *head)
 
 	if (c->route.kind == KR_ROUTE_UPLOAD)
 		return c->method == KR_PATCH || c->method == KR_PUT;
+	if (c->route.kind == KR_ROUTE_KRAKEN_UPLOAD)
+		return c->method == KR_PATCH;
 	return c->route.kind == KR_ROUTE_UPLOADS && c->method == KR_POST &&
 	       kr_query_get(head->query, "digest", digest, sizeof(digest)) !=
 		       KR_E_NOTFOUND;
@@ -43,6 +45,25 @@ static bool judge_digest(struct kr_conn *c, const struct kr_head *head)
 	return false;
 }
 
+/* Kraken's clients say where a chunk begins and where it has ended. */
+static bool judge_kraken_range(struct kr_conn *c, const struct kr_head *head,
+			       struct kr_bytes text, uint64_t *offset)
+{
+	uint64_t first, end;
+
+	if (kr_content_range_parse_half_open(text, &first, &end) == KR_OK &&
+	    (head->framing != KR_BODY_LENGTH ||
+	     end - first == head->body_len)) {
+		*offset = first;
+		return true;
+	}
+	c->refused_code = KR_OCI_BAD_REQUEST;
+	c->refused_why =
+		"Content-Range is missing, malformed, or not the "
+		"length of the body; expected start-end, end exclusive";
+	return false;
+}
+
 static bool judge_content_range(struct kr_conn *c, const struct kr_head *head,
 				uint64_t *offset)
 {
@@ -50,6 +71,8 @@ static bool judge_content_range(struct kr_conn *c, const struct kr_head *head,
 	uint64_t first, last;
 
 	*offset = UINT64_MAX;
+	if (c->route.kind == KR_ROUTE_KRAKEN_UPLOAD)
+		return judge_kraken_range(c, head, text, offset);
 	if (text.len == 0)
 		return true;
 	if (kr_content_range_parse(text, &first, &last) != KR_OK) {
@@ -71,7 +94,9 @@ static bool judge_content_range(struct kr_conn *c, const struct kr_head *head,
 static bool judge(struct kr_conn *c, const struct kr_head *head,
 		  uint64_t *offset)
 {
-	if (!c->srv->opts.push || c->srv->opts.registry == NULL)
+	const bool kraken = c->route.kind == KR_ROUTE_KRAKEN_UPLOAD;
+
+	if ((!c->srv->opts.push && !kraken) || c->srv->opts.registry == NULL)
 		c->refused_code = KR_OCI_UNSUPPORTED;
 	else if (c->route.fault == KR_ROUTE_BAD_NAME)
 		c->refused_code = KR_OCI_NAME_INVALID;

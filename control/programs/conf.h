@@ -56,14 +56,16 @@ struct kr_conf {
 	char *advertise; /* of the proxy, for Location */
 	bool sparse_manifests;
 	struct kr_config_strings immutable_tags; /* of the build-index */
-	struct kr_config_objects upstreams; /* struct kr_upstream */
+	struct kr_config_objects upstreams;      /* struct kr_upstream */
 	/* the others */
 	struct kr_config_strings trackers, build_indexes, origins;
+	struct kr_config_strings origin_servers; /* HTTP, of each of origins */
 	uint64_t replicas, write_quorum;
 	/* the store */
 	char *store_dir;
 	uint64_t store_quota_bytes, store_high_percent, store_low_percent;
 	uint64_t upload_ttl_ns;
+	char *docker_host, *containerd_address; /* of the agent's host */
 	bool verify_full;
 	bool leech_only; /* of an agent; policy.leech_only is this */
 	/* storage backends */

@@ -170,6 +170,23 @@ static enum kr_err print_section(const struct kr_dev_layout *l,
 	return err == KR_OK ? print_hosts(l, out, role) : err;
 }
 
+/* Where each origin answers Kraken's clients. */
+static enum kr_err print_servers(const struct kr_dev_layout *l,
+				 struct kr_buf *out)
+{
+	enum kr_err err = kr_buf_append_str(out, "  servers: {static: [");
+	const char *comma = "";
+
+	for (size_t i = 0; err == KR_OK && i < l->count; i++) {
+		if (l->members[i].role != KR_ROLE_ORIGIN)
+			continue;
+		err = kr_buf_printf(out, "%s\"127.0.0.1:%u\"", comma,
+				    l->members[i].server_port);
+		comma = ", ";
+	}
+	return err == KR_OK ? kr_buf_append_str(out, "]}\n") : err;
+}
+
 static enum kr_err print_origins(const struct kr_dev_layout *l,
 				 const struct kr_dev_member *m,
 				 struct kr_buf *out)
@@ -181,8 +198,10 @@ static enum kr_err print_origins(const struct kr_dev_layout *l,
 
 	if (err == KR_OK)
 		err = kr_buf_printf(out, "  replicas: %u\n", replicas);
-	if (err == KR_OK && m->role == KR_ROLE_PROXY)
+	if (err == KR_OK && m->role != KR_ROLE_TRACKER)
 		err = kr_buf_printf(out, "  write_quorum: %u\n", replicas);
+	if (err == KR_OK && m->role == KR_ROLE_ORIGIN)
+		err = print_servers(l, out);
 	return err;
 }
 
@@ -200,7 +219,8 @@ static enum kr_err print_role(const struct kr_dev_layout *l,
 	    (m->role == KR_ROLE_AGENT || m->role == KR_ROLE_PROXY))
 		err = print_section(l, out, "build_index", KR_ROLE_BUILD_INDEX);
 	if (err == KR_OK &&
-	    (m->role == KR_ROLE_TRACKER || m->role == KR_ROLE_PROXY))
+	    (m->role == KR_ROLE_TRACKER || m->role == KR_ROLE_PROXY ||
+	     m->role == KR_ROLE_ORIGIN))
 		err = print_origins(l, m, out);
 	if (err == KR_OK && m->role == KR_ROLE_ORIGIN)
 		err = print_path(l, out,

@@ -142,7 +142,7 @@ static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
 	struct kr_blob *b = NULL;
 
 	w->phase = AT_REST;
-	if (err == KR_E_BUSY) {
+	if (err == KR_E_BUSY && !w->p->impatient) {
 		pause_asking(w, text);
 		return;
 	}

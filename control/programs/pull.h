@@ -37,6 +37,8 @@ struct kr_pull {
 	struct kr_trackers *trackers; /* one of these two is NULL */
 	struct kr_origins *origins;
 	uint64_t manifest_bytes_max;
+	bool impatient; /* a blob that an origin still fetches is KR_E_BUSY at
+			   once: Kraken's clients come again by themselves */
 };
 
 /* Handle TAG_GET, MANIFEST_GET, BLOB_OPEN, BLOB_SEND, BLOB_READ, BLOB_CLOSE,

@@ -3,7 +3,9 @@
 
 #include "control/programs/desk.h"
 #include "control/programs/hosts.h"
+#include "control/programs/kept.h"
 #include "control/programs/lists.h"
+#include "control/programs/preload.h"
 #include "control/programs/pull.h"
 #include "control/programs/ready.h"
 #include "control/programs/runtime.h"
@@ -19,6 +21,8 @@ struct role {
 	struct kr_pull pull;
 	struct kr_lists lists;
 	struct kr_ready ready;
+	struct kr_kept kept;
+	struct kr_preload preload;
 	struct kr_http *http;
 	bool desk_open;
 };
@@ -131,6 +135,17 @@ static void attach(struct role *r)
 	};
 	r->ready = (struct kr_ready){ .indexes = r->indexes,
 				      .trackers = r->trackers };
+	r->kept = (struct kr_kept){ .io = r->rt.io,
+				    .transfer = r->transfer,
+				    .store = r->store,
+				    .trackers = r->trackers };
+	r->preload.io = r->rt.io;
+	r->preload.docker_host = r->rt.conf.docker_host;
+	r->preload.containerd_address = r->rt.conf.containerd_address;
+	r->preload.registry_ip = r->rt.conf.registry_ip;
+	r->preload.registry_port = (uint16_t)r->rt.conf.registry_port;
+	kr_kept_attach(&r->kept, &r->desk);
+	kr_preload_attach(&r->preload, &r->desk);
 	kr_pull_attach(&r->pull, &r->desk);
 	r->lists = (struct kr_lists){ .indexes = r->indexes };
 	kr_lists_attach(&r->lists, &r->desk);
@@ -141,8 +156,10 @@ static void close_all(struct role *r)
 {
 	if (r->http != NULL)
 		kr_runtime_stop_http(&r->rt, r->http);
-	if (r->desk_open)
+	if (r->desk_open) {
+		kr_preload_close(&r->preload);
 		kr_desk_close(&r->desk);
+	}
 	if (r->trackers != NULL)
 		kr_trackers_close(r->trackers);
 	r->trackers = NULL;

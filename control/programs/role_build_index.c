@@ -1,10 +1,12 @@
-/* The build-index: a kr_index_service and nothing else. */
+/* The build-index: a kr_index_service, and Kraken's endpoints to it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "control/index_rpc.h"
+#include "control/programs/desk.h"
+#include "control/programs/index_desk.h"
 #include "control/programs/runtime.h"
 #include "core/clock.h"
 #include "core/log.h"
@@ -29,6 +31,7 @@ static enum kr_err serve(struct kr_runtime *rt)
 					      .peers = peers,
 					      .seed = kr_clock_entropy() };
 	struct kr_index_service *service = NULL;
+	struct kr_desk desk;
 	char path[4096];
 	size_t count = 0;
 	enum kr_err err = make_dir(c->store_dir);
@@ -60,7 +63,11 @@ static enum kr_err serve(struct kr_runtime *rt)
 					  "check store.dir"));
 		return err;
 	}
+	kr_desk_open(&desk, rt->io);
+	kr_index_desk_attach(kr_index_service_index(service), &desk);
+	rt->registry = &desk.registry;
 	err = kr_runtime_run(rt);
+	kr_desk_close(&desk);
 	kr_index_service_close(service);
 	return err;
 }

@@ -1,13 +1,24 @@
-/* The origin: store, swarm, storage backends, RPC. */
+/*
+ * The origin: store, swarm, storage backends, RPC; and Kraken's HTTP
+ * endpoints, which ask the owners of a blob, us among them, by RPC as a proxy
+ * does, and push what is uploaded to us to them.
+ */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backends/file.h"
 #include "control/origin.h"
+#include "control/programs/desk.h"
 #include "control/programs/hosts.h"
+#include "control/programs/kept.h"
+#include "control/programs/pull.h"
 #include "control/programs/runtime.h"
+#include "control/programs/uploads.h"
 #include "core/clock.h"
 #include "core/log.h"
+
+enum { HINTS_MAX = 16 };
 
 struct role {
 	struct kr_runtime rt;
@@ -15,6 +26,15 @@ struct role {
 	struct kr_store *store;
 	struct kr_transfer *transfer;
 	struct kr_origin *origin;
+	/* for Kraken's endpoints */
+	struct kr_origins *origins; /* the owners, as a client sees them */
+	struct kr_peer_id id;
+	struct kr_pusher *pusher;
+	struct kr_uploads *uploads;
+	struct kr_desk desk;
+	struct kr_pull pull;
+	struct kr_kept kept;
+	bool desk_open;
 };
 
 static enum kr_err add_backend(struct kr_backends *bs,
@@ -69,9 +89,18 @@ static enum kr_err open_backends(struct role *r)
 static void need_peers(void *ctx, struct kr_blob *b)
 {
 	struct role *r = ctx;
+	struct kr_peer_hint hints[HINTS_MAX];
+	uint32_t n, others = 0;
 
 	if (r->origin != NULL)
 		kr_origin_need_peers(r->origin, b);
+	if (r->origins == NULL || kr_blob_complete(b))
+		return;
+	n = kr_origins_hints(r->origins, kr_blob_digest(b), hints, HINTS_MAX);
+	for (uint32_t i = 0; i < n; i++)
+		if (memcmp(&hints[i].id, &r->id, sizeof(r->id)) != 0)
+			hints[others++] = hints[i];
+	kr_blob_peers(b, hints, others);
 }
 
 /* The ingest is told by a piece that fails; nobody else is to be told: who
@@ -117,6 +146,106 @@ static enum kr_err open_origin(struct role *r, const struct kr_peer_id *id)
 	return err;
 }
 
+/* ---- Kraken's endpoints -------------------------------------------------*/
+
+static void on_ready(void *ctx, struct kr_reg_call *call)
+{
+	(void)ctx;
+	kr_desk_refuse(call, KR_OK, NULL);
+}
+
+/* The owners as configured; else we are the only one, by our own RPC. */
+static enum kr_err open_owners(struct role *r)
+{
+	const struct kr_conf *c = &r->rt.conf;
+	struct kr_addr addr;
+	char name[KR_ADDR_TEXT_MAX];
+	const char *const names[] = { name };
+	enum kr_err err;
+
+	if (c->origins.count > 0)
+		return kr_hosts_origins(&r->rt, &r->origins);
+	err = kr_runtime_addr(strcmp(c->bind_ip, "0.0.0.0") == 0 ? "127.0.0.1"
+								 : c->bind_ip,
+			      c->rpc_port, &addr);
+	if (err != KR_OK)
+		return err;
+	(void)kr_addr_print(&addr, name);
+	const struct kr_origins_opts opts = {
+		.io = r->rt.io,
+		.names = names,
+		.addrs = &addr,
+		.count = 1,
+		.replicas = 1,
+		.rpc_timeout_ns = c->rpc_timeout_ns,
+		.health_interval_ns = c->health_interval_ns,
+	};
+	return kr_origins_open(&opts, &r->origins);
+}
+
+static enum kr_err open_uploads(struct role *r)
+{
+	struct kr_pusher_opts pusher = {
+		.io = r->rt.io,
+		.origins = r->origins,
+		.transfer = r->transfer,
+		.write_quorum = (uint32_t)r->rt.conf.write_quorum,
+		.ingest_timeout_ns = r->rt.conf.ingest_timeout_ns,
+	};
+	enum kr_err err;
+
+	kr_hosts_self(&r->rt.conf, KR_PEER_ORIGIN, &r->id,
+		      kr_transfer_addr(r->transfer).port, &pusher.self);
+	err = kr_pusher_open(&pusher, &r->pusher);
+	if (err != KR_OK)
+		return err;
+	const struct kr_uploads_opts uploads = { .io = r->rt.io,
+						 .store = r->store,
+						 .origins = r->origins,
+						 .pusher = r->pusher };
+	return kr_uploads_open(&uploads, &r->uploads);
+}
+
+static enum kr_err open_desk(struct role *r)
+{
+	enum kr_err err = open_owners(r);
+
+	if (err == KR_OK)
+		err = open_uploads(r);
+	if (err != KR_OK)
+		return err;
+	kr_desk_open(&r->desk, r->rt.io);
+	r->desk_open = true;
+	r->pull = (struct kr_pull){ .io = r->rt.io,
+				    .transfer = r->transfer,
+				    .origins = r->origins,
+				    .impatient = true };
+	r->kept = (struct kr_kept){
+		.io = r->rt.io,
+		.transfer = r->transfer,
+		.store = r->store,
+		.origins = r->origins,
+		.servers = &r->rt.conf.origin_servers,
+		.server_port = (uint16_t)r->rt.conf.server_port,
+	};
+	kr_pull_attach(&r->pull, &r->desk);
+	kr_uploads_attach(r->uploads, &r->desk);
+	kr_kept_attach(&r->kept, &r->desk);
+	kr_desk_handle(&r->desk, KR_REG_READY, on_ready, r);
+	r->rt.registry = &r->desk.registry;
+	return KR_OK;
+}
+
+static void close_desk(struct role *r)
+{
+	if (r->desk_open)
+		kr_desk_close(&r->desk);
+	if (r->uploads != NULL)
+		kr_uploads_close(r->uploads);
+	if (r->pusher != NULL)
+		kr_pusher_close(r->pusher);
+}
+
 static enum kr_err serve(struct role *r)
 {
 	struct kr_transfer_opts transfer = {
@@ -133,13 +262,21 @@ static enum kr_err serve(struct role *r)
 				       &r->transfer);
 	if (err == KR_OK)
 		err = open_origin(r, &transfer.id);
+	r->id = transfer.id;
+	if (err == KR_OK && r->rt.conf.server_port != 0)
+		err = open_desk(r);
 	if (err == KR_OK)
 		err = kr_runtime_run(&r->rt);
+	close_desk(r);
+	struct kr_origins *origins = r->origins;
+	r->origins = NULL; /* need_peers: we are closing */
 	if (r->origin != NULL)
 		kr_origin_close(r->origin);
 	r->origin = NULL; /* need_peers: we are closing */
 	if (r->transfer != NULL)
 		kr_transfer_close(r->transfer);
+	if (origins != NULL)
+		kr_origins_close(origins);
 	if (r->store != NULL)
 		kr_store_close(r->store);
 	kr_backends_close(r->backends);

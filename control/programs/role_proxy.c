@@ -3,6 +3,7 @@
 
 #include "control/programs/desk.h"
 #include "control/programs/hosts.h"
+#include "control/programs/kept.h"
 #include "control/programs/links.h"
 #include "control/programs/lists.h"
 #include "control/programs/manifests.h"
@@ -28,6 +29,7 @@ struct role {
 	struct kr_manifests manifests;
 	struct kr_lists lists;
 	struct kr_links links;
+	struct kr_kept kept;
 	struct kr_http *http;
 	bool desk_open;
 };
@@ -131,6 +133,11 @@ static void attach(struct role *r)
 				      .indexes = r->indexes,
 				      .origins = r->origins };
 	kr_links_attach(&r->links, &r->desk);
+	r->kept = (struct kr_kept){ .io = r->rt.io,
+				    .transfer = r->transfer,
+				    .store = r->store,
+				    .origins = r->origins };
+	kr_kept_attach(&r->kept, &r->desk);
 	r->ready = (struct kr_ready){ .indexes = r->indexes,
 				      .origins = r->origins };
 	kr_ready_attach(&r->ready, &r->desk);

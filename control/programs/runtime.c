@@ -285,12 +285,20 @@ void kr_runtime_stop_http(struct kr_runtime *rt, struct kr_http *h)
 	(void)pthread_join(thread, NULL); /* it has nothing left to do */
 }
 
+static const unsigned kraken_sets[KR_ROLE_COUNT] = {
+	[KR_ROLE_AGENT] = KR_KRAKEN_AGENT,
+	[KR_ROLE_ORIGIN] = KR_KRAKEN_ORIGIN,
+	[KR_ROLE_PROXY] = KR_KRAKEN_PROXY,
+	[KR_ROLE_BUILD_INDEX] = KR_KRAKEN_INDEX,
+};
+
 static enum kr_err start_server(struct kr_runtime *rt)
 {
 	struct kr_http_opts opts = {
 		.role = kr_role_name(rt->role),
 		.registry = rt->registry,
-		.connections_max = 64,
+		.connections_max = 256,
+		.kraken = kraken_sets[rt->role],
 	};
 	enum kr_err err;
 
@@ -322,6 +330,7 @@ enum kr_err kr_runtime_serve(struct kr_runtime *rt,
 		.connections_max = (uint32_t)c->http_connections,
 		.idle_timeout_ns = c->http_idle_ns,
 		.upstreams = { c->upstreams.list, c->upstreams.count },
+		.kraken = push ? KR_KRAKEN_PROXY : 0,
 	};
 	enum kr_err err =
 		kr_runtime_addr(c->registry_ip, c->registry_port, &opts.listen);

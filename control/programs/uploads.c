@@ -323,6 +323,12 @@ static void receive(struct work *w)
 /* Without this the repository might still hold that the blob was deleted. */
 static void record(struct work *w, kr_indexes_ask_fn *done)
 {
+	const struct kr_bytes nothing = { NULL, 0 };
+
+	if (w->all->indexes == NULL) { /* an origin: it knows of none */
+		done(&w->index, KR_OK, nothing, NULL);
+		return;
+	}
 	kr_indexes_put_blob(w->all->indexes, &w->index, w->call->repo,
 			    &w->call->digest, done);
 }
@@ -454,8 +460,16 @@ static void stat_done(struct kr_origins_ask *a, enum kr_err err,
 static void on_stat(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_uploads *all = ctx;
-	struct work *w = begin(all, call, NULL);
+	struct work *w;
 
+	if (call->local) {
+		kr_desk_refuse(
+			call,
+			kr_store_stat(all->store, &call->digest, &call->size),
+			NULL);
+		return;
+	}
+	w = begin(all, call, NULL);
 	if (w != NULL)
 		kr_origins_stat(all->origins, &w->ask, call->repo,
 				&call->digest, stat_done);

@@ -36,7 +36,8 @@ struct kr_uploads_opts {
 	struct kr_store *store;
 	struct kr_origins *origins;
 	struct kr_pusher *pusher;
-	struct kr_indexes *indexes;
+	struct kr_indexes *indexes; /* NULL: of an origin, where no
+				       repository is */
 };
 
 KR_NODISCARD enum kr_err kr_uploads_open(const struct kr_uploads_opts *opts,

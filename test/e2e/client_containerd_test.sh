@@ -98,6 +98,7 @@ check_namespace() # agent
 # --------------------------------------------------------------------------
 
 containerd_start
+AGENT_ARGS=(--set "container_runtime.containerd.address=$ENGINE/containerd.sock")
 cluster_start 2 2
 push_image
 for agent in agent1 agent2; do
@@ -105,6 +106,13 @@ for agent in agent1 agent2; do
 	check_agent $agent
 	check_namespace $agent
 done
+say "preload"
+http GET "$(server agent1)/preload/tags/team%2Fapp:v1?runtime=containerd"
+expect_status 200 "preload"
+ctr_ images ls -q | grep -qx "$(registry_host agent1)/team/app:v1" ||
+	fail "the preloaded image is not there"
+http GET "$(server agent1)/preload/tags/team%2Fapp:absent?runtime=containerd"
+expect_status 503 "preload of an absent tag"
 engine_stop
 "$KRAKEN" runtime-config --containerd --path "$WORK/certs.d" --remove \
 	--upstream registry.example.com >/dev/null

@@ -24,6 +24,7 @@ docker_start()
 		--pidfile "$ENGINE/pid" --config-file "$DAEMON"
 }
 
+AGENT_ARGS=(--set "container_runtime.docker.docker_host=unix://$ENGINE/docker.sock")
 cluster_start 1 1
 
 # ---- the file
@@ -53,6 +54,18 @@ for name in greeter:v1 team/greeter:v1; do
 	docker image inspect "$name" >/dev/null ||
 		fail "$name is not among the images"
 done
+
+# ---- and is told to (Kraken's preload)
+
+image_push team/preloaded v1 "$WORK/layer.tar" >/dev/null
+http GET "$(server agent1)/preload/tags/team%2Fpreloaded:v1"
+expect_status 200 "preload"
+docker image inspect "$(registry_host agent1)/team/preloaded:v1" \
+	>/dev/null || fail "the preloaded image is not there"
+http GET "$(server agent1)/preload/tags/team%2Fpreloaded:absent"
+expect_status 503 "preload of an absent tag"
+grep -qi 'not found\|unknown' "$WORK/http.body" ||
+	fail "expected docker's reason, got: $(<"$WORK/http.body")"
 engine_stop
 
 # ---- and no longer

@@ -245,13 +245,13 @@ role_define()
 	done
 }
 
-# hosts_of ROLE: [ "127.0.0.1:PORT", ... ] of the RPC listeners
+# hosts_of ROLE [KIND]: [ "127.0.0.1:PORT", ... ] of the RPC listeners
 hosts_of()
 {
-	local name list=
+	local name list= kind=${2:-rpc}
 	for name in "${ROLES[@]}"; do
 		[ "${ROLE_OF[$name]}" = "$1" ] || continue
-		list+="${list:+, }\"127.0.0.1:${PORT_OF["$name rpc"]}\""
+		list+="${list:+, }\"127.0.0.1:${PORT_OF["$name $kind"]}\""
 	done
 	echo "[$list]"
 }
@@ -273,7 +273,7 @@ conf_origins()
 	echo "origin:"
 	echo "  hosts: {static: $(hosts_of origin)}"
 	echo "  replicas: ${REPLICAS:-$((n < 2 ? n : 2))}"
-	[ "$1" != proxy ] || echo "  write_quorum: ${REPLICAS:-$((n < 2 ? n : 2))}"
+	[ "$1" = tracker ] || echo "  write_quorum: ${REPLICAS:-$((n < 2 ? n : 2))}"
 }
 
 conf_ports()
@@ -304,6 +304,9 @@ conf_print()
 		echo "health: {interval: 200ms}"
 		;;
 	origin)
+		conf_origins "$role"
+		echo "  servers: {static: $(hosts_of origin server)}"
+		echo "health: {interval: 200ms}"
 		echo "backends:"
 		echo "  - namespace: \".*\""
 		echo "    backend: {file: {root_directory: $WORK/storage}}"

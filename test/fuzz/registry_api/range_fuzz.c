@@ -44,5 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(&r, total);
 	if (kr_content_range_parse(text, &first, &last) == KR_OK)
 		kr_assert(first <= last);
+	if (kr_content_range_parse_half_open(text, &first, &last) == KR_OK)
+		kr_assert(first <= last);
 	return 0;
 }

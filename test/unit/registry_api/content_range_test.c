@@ -28,6 +28,24 @@ static void test_both_ends_are_included(void **state)
 	assert_true(first == 5 && last == 5);
 }
 
+static void test_of_krakens_form_the_end_is_excluded(void **state)
+{
+	uint64_t first, end;
+	(void)state;
+
+	assert_int_equal(
+		kr_content_range_parse_half_open(bytes("10-20"), &first, &end),
+		KR_OK);
+	assert_true(first == 10 && end == 20);
+	assert_int_equal(
+		kr_content_range_parse_half_open(bytes("0-0"), &first, &end),
+		KR_OK);
+	assert_true(first == 0 && end == 0);
+	assert_int_equal(
+		kr_content_range_parse_half_open(bytes("2-1"), &first, &end),
+		KR_E_INVALID);
+}
+
 static void test_other_forms_are_refused(void **state)
 {
 	static const char *const bad[] = { "",       "-",        "5",
@@ -61,6 +79,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_ends_are_included),
+		cmocka_unit_test(test_of_krakens_form_the_end_is_excluded),
 		cmocka_unit_test(test_other_forms_are_refused),
 		cmocka_unit_test(
 			test_an_empty_upload_says_what_all_registries_say),
