@@ -152,6 +152,10 @@ void kr_store_partial_close(struct kr_store_partial *p, bool keep);
 
 /* ---- upload sessions ----------------------------------------------------*/
 
+/* Delete the sessions that nobody has used for the time to live.  Opening a
+ * store and making a session do this, too.  [blocks] */
+void kr_store_expire_sessions(struct kr_store *s);
+
 enum { KR_STORE_UUID_LEN = 36 };
 enum { KR_STORE_STATE_MAX = 4096 };
 

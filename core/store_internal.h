@@ -233,6 +233,5 @@ KR_NODISCARD enum kr_err kr_store_partial_peek(struct kr_store *s,
 /* Is @text a UUID as we make them (RFC 9562, lower case)? */
 bool kr_store_uuid_ok(const char *text, size_t len);
 /* Delete sessions that nobody touched for the time to live.  [blocks] */
-void kr_store_expire_sessions(struct kr_store *s);
 
 #endif

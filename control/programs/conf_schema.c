@@ -121,7 +121,7 @@ static const struct {
 { PEERS, KR_CONFIG_U64(C, store_low_percent, "store.low_percent", "85", 1, 99,
 	"of the quota: until it is reached") },
 { ORIGIN | PROXY, KR_CONFIG_DURATION(C, upload_ttl_ns, "store.upload_ttl", "24h",
-	1, UINT64_MAX, "an idle upload session is dropped after this") },
+	1000000000, UINT64_MAX, "an idle upload session is dropped after this") },
 { AGENT, KR_CONFIG_BOOL(C, verify_full, "store.verify_full", "false",
 	"hash each blob end to end besides its pieces") },
 { AGENT, KR_CONFIG_BOOL(C, leech_only, "swarm.leech_only", "false",

@@ -199,10 +199,13 @@ static enum kr_err open_uploads(struct role *r)
 	err = kr_pusher_open(&pusher, &r->pusher);
 	if (err != KR_OK)
 		return err;
-	const struct kr_uploads_opts uploads = { .io = r->rt.io,
-						 .store = r->store,
-						 .origins = r->origins,
-						 .pusher = r->pusher };
+	const struct kr_uploads_opts uploads = {
+		.io = r->rt.io,
+		.store = r->store,
+		.origins = r->origins,
+		.pusher = r->pusher,
+		.ttl_ns = r->rt.conf.upload_ttl_ns
+	};
 	return kr_uploads_open(&uploads, &r->uploads);
 }
 

@@ -77,11 +77,14 @@ static enum kr_err open_push(struct role *r, const struct kr_peer_id *id)
 	err = kr_pusher_open(&pusher, &r->pusher);
 	if (err != KR_OK)
 		return err;
-	const struct kr_uploads_opts uploads = { .io = r->rt.io,
-						 .store = r->store,
-						 .origins = r->origins,
-						 .pusher = r->pusher,
-						 .indexes = r->indexes };
+	const struct kr_uploads_opts uploads = {
+		.io = r->rt.io,
+		.store = r->store,
+		.origins = r->origins,
+		.pusher = r->pusher,
+		.ttl_ns = r->rt.conf.upload_ttl_ns,
+		.indexes = r->indexes
+	};
 	return kr_uploads_open(&uploads, &r->uploads);
 }
 

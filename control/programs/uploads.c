@@ -29,7 +29,10 @@ struct kr_uploads {
 	struct kr_indexes *indexes;
 	struct kr_list sessions;
 	uint32_t session_count;
+	uint64_t idle_ns;
 	struct kr_timer timer;
+	struct kr_job expiry;
+	bool is_expiring;
 	struct kr_metric *received;
 };
 
@@ -97,6 +100,18 @@ static void drop_session(struct session *s)
 	free(s);
 }
 
+static void expire_run(struct kr_job *j)
+{
+	kr_store_expire_sessions(
+		KR_CONTAINER_OF(j, struct kr_uploads, expiry)->store);
+}
+
+static void expire_done(struct kr_job *j)
+{
+	KR_CONTAINER_OF(j, struct kr_uploads, expiry)->is_expiring = false;
+}
+
+/* Sessions that are closed here expire on disk. */
 static void close_idle(struct kr_timer *t)
 {
 	struct kr_uploads *all = KR_CONTAINER_OF(t, struct kr_uploads, timer);
@@ -105,12 +120,14 @@ static void close_idle(struct kr_timer *t)
 	kr_list_for_each_safe(at, &all->sessions)
 	{
 		struct session *s = KR_CONTAINER_OF(at, struct session, link);
-		if (!s->busy && now - s->used_ns >= KR_UPLOADS_IDLE_NS)
+		if (!s->busy && now - s->used_ns >= all->idle_ns)
 			drop_session(s);
 	}
-	if (!kr_list_empty(&all->sessions))
-		kr_io_timer_set(all->io, &all->timer, now + KR_UPLOADS_IDLE_NS,
-				close_idle);
+	kr_io_timer_set(all->io, &all->timer, now + all->idle_ns, close_idle);
+	if (!all->is_expiring) {
+		all->is_expiring = true;
+		kr_io_work(all->io, &all->expiry, expire_run, expire_done);
+	}
 }
 
 /* KR_E_LIMIT: all KR_UPLOADS_MAX are at work. */
@@ -143,9 +160,6 @@ static enum kr_err add_session(struct kr_uploads *all, const char *id,
 	s->all = all;
 	s->used_ns = kr_io_now_ns(all->io);
 	(void)snprintf(s->id, sizeof(s->id), "%s", id);
-	if (kr_list_empty(&all->sessions))
-		kr_io_timer_set(all->io, &all->timer,
-				s->used_ns + KR_UPLOADS_IDLE_NS, close_idle);
 	kr_list_add_tail(&all->sessions, &s->link);
 	all->session_count++;
 	*ret = s;
@@ -588,7 +602,11 @@ enum kr_err kr_uploads_open(const struct kr_uploads_opts *opts,
 	u->origins = opts->origins;
 	u->pusher = opts->pusher;
 	u->indexes = opts->indexes;
+	u->idle_ns = opts->ttl_ns < KR_UPLOADS_IDLE_NS ? opts->ttl_ns
+						       : KR_UPLOADS_IDLE_NS;
 	kr_list_init(&u->sessions);
+	kr_io_timer_set(u->io, &u->timer, kr_io_now_ns(u->io) + u->idle_ns,
+			close_idle);
 	u->received = kr_metrics_counter("kraken_upload_received_bytes_total",
 					 "bytes of upload bodies", NULL);
 	*ret = u;
@@ -598,6 +616,8 @@ enum kr_err kr_uploads_open(const struct kr_uploads_opts *opts,
 void kr_uploads_close(struct kr_uploads *u)
 {
 	kr_io_timer_stop(u->io, &u->timer);
+	while (u->is_expiring)
+		kr_io_turn(u->io);
 	while (!kr_list_empty(&u->sessions))
 		drop_session(KR_CONTAINER_OF(u->sessions.next, struct session,
 					     link));

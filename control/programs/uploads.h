@@ -8,7 +8,8 @@
  *
  * A session is on disk; its file stays open while it is used and is closed
  * when idle for KR_UPLOADS_IDLE_NS, to be opened again by the next request,
- * also after a restart.  A session whose blob is whole but could not be pushed
+ * also after a restart, until it has not been used for its time to live; then
+ * it is unknown.  A session whose blob is whole but could not be pushed
  * is remembered: the client's next COMMIT pushes again.
  *
  * Threads: reactor only.
@@ -26,8 +27,8 @@
 #include "core/io.h"
 #include "core/store.h"
 
-#define KR_UPLOADS_IDLE_NS UINT64_C(60000000000)
-enum { KR_UPLOADS_MAX = 512 }; /* sessions open at once */
+#define KR_UPLOADS_IDLE_NS UINT64_C(60000000000) /* or the time to live */
+enum { KR_UPLOADS_MAX = 512 };                   /* sessions open at once */
 
 struct kr_uploads;
 
@@ -36,6 +37,7 @@ struct kr_uploads_opts {
 	struct kr_store *store;
 	struct kr_origins *origins;
 	struct kr_pusher *pusher;
+	uint64_t ttl_ns;            /* of a session; the store's */
 	struct kr_indexes *indexes; /* NULL: of an origin, where no
 				       repository is */
 };
@@ -44,7 +46,8 @@ KR_NODISCARD enum kr_err kr_uploads_open(const struct kr_uploads_opts *opts,
 					 struct kr_uploads **ret);
 /* Handle UPLOAD_*, BLOB_MOUNT and BLOB_STAT at @desk. */
 void kr_uploads_attach(struct kr_uploads *u, struct kr_desk *desk);
-/* Sessions stay on disk.  Every call was ended. */
+/* Sessions stay on disk.  Every call was ended.  Turns the ring until nothing
+ * is in flight. */
 void kr_uploads_close(struct kr_uploads *u);
 
 #endif
