@@ -62,7 +62,7 @@ enum {
 #define KR_CLOSE_TICK_NS (20 * KR_MS_NS)
 
 /* A reader that lags is looked at this soon, then after twice as long ... */
-#define KR_LAG_LOOK_NS     UINT64_C(250000)
+#define KR_LAG_LOOK_NS     UINT64_C(50000)
 #define KR_LAG_LOOK_MAX_NS (16 * KR_MS_NS)
 
 /* ---- connections (called wires here: kr_conn is the node's side) ---------*/
