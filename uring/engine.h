@@ -33,7 +33,7 @@
 
 enum {
 	KR_TURN_INLINE_BYTES = 4 << 20, /* sent inline before others go on */
-	KR_SLICE_BYTES = 1 << 20,       /* of one connection in one go */
+	KR_PIPE_BYTES = 1 << 20,        /* read from a disk in one go */
 	KR_SQE_BYTES_MAX = 1 << 30,     /* a completion's result is an int */
 	KR_RECV_GROUP = 0,              /* id of the receive buffer ring */
 };

@@ -13,12 +13,12 @@
  * there and read (0.6 us); the last page is read last, so most cold ranges end
  * here.  cachestat(2) counts pages of the range that are in the cache (1 us
  * for 1 MiB in large folios, 8 in single pages), those whose read has not
- * ended among them; for those a byte in the middle is tried.
+ * ended among them; for those one byte in each MiB is tried.
  *
  * Where cachestat does not answer, one byte in each 16 KiB is tried.
  */
 enum {
-	STRIDE_BYTES = 512 * 1024,
+	STRIDE_BYTES = 1024 * 1024,
 	STRIDE_ALONE_BYTES = 16 * 1024,
 	PAGE_BYTES = 4096,
 };

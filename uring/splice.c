@@ -1,7 +1,7 @@
 /*
  * File to socket without a copy through user space.
  *
- *	step: resident? --yes--> sendfile(2), at most a slice, never waiting
+ *	step: resident? --yes--> sendfile(2), at most 4 MiB, never waiting
  *	        |                   | all        | some        | socket is full
  *	        no                  v            v             v
  *	        |                 finish     runnable     POLL_ADD POLLOUT -> step
@@ -49,7 +49,7 @@ static enum kr_err make_pipe(struct kr_pipe *p)
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return kr_err_of(errno);
 	/* Without privilege it may stay at 64 KiB: slower, still right. */
-	(void)fcntl(fds[1], F_SETPIPE_SZ, KR_SLICE_BYTES);
+	(void)fcntl(fds[1], F_SETPIPE_SZ, KR_PIPE_BYTES);
 	const int size = fcntl(fds[1], F_GETPIPE_SZ);
 
 	p->read_fd = fds[0];
@@ -300,8 +300,10 @@ static void step_send_file(struct kr_io *io, struct kr_op *op)
 		fill_pipe(io, op);
 		return;
 	}
-	if (want > KR_SLICE_BYTES)
-		want = KR_SLICE_BYTES;
+	/* As much as a turn may send: the last bytes of each sendfile(2) are
+	 * pushed out, and wake the reader, who is better left to read. */
+	if (want > KR_TURN_INLINE_BYTES)
+		want = KR_TURN_INLINE_BYTES;
 	if (is_hot(io, op, want))
 		send_hot(io, op, want);
 	else
