@@ -41,8 +41,11 @@ static void close_files(struct kr_blob *b)
 	if (b->stored != NULL)
 		kr_store_blob_close(b->stored);
 	b->stored = NULL;
-	if (b->fd >= 0)
+	if (b->lease != NULL)
+		b->t->lender->give_back(b->t->lender->ctx, b->lease);
+	else if (b->fd >= 0)
 		close(b->fd);
+	b->lease = NULL;
 	b->fd = -1;
 }
 
@@ -170,6 +173,17 @@ void kr_blobs_let_go(struct kr_transfer *t)
 
 	while ((b = find_idle(t)) != NULL)
 		kr_blob_fail(b, KR_E_CANCELED, true);
+}
+
+struct kr_blob *kr_transfer_find(struct kr_transfer *t,
+				 const struct kr_digest *d)
+{
+	return kr_blob_find(t, d);
+}
+
+void kr_transfer_let_go(struct kr_transfer *t)
+{
+	kr_blobs_let_go(t);
 }
 
 static enum kr_err add_to_node(struct kr_blob *b, uint32_t lookup)
@@ -380,8 +394,8 @@ void kr_blob_orphan(struct kr_blob *b)
 {
 	kr_io_timer_stop(b->t->io, &b->timer);
 	kr_list_del(&b->link);
-	b->t = NULL;
 	close_files(b);
+	b->t = NULL;
 }
 
 /* ---- what users ask */

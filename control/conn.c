@@ -10,6 +10,7 @@
 #include "core/log.h"
 
 static void receive(struct kr_wire *c);
+static void feed(struct kr_wire *c, const uint8_t *p, size_t n);
 
 /* ---- life */
 
@@ -127,8 +128,28 @@ static void tune(const struct kr_wire *c)
 
 void kr_wire_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 {
-	struct kr_transfer *t =
-		KR_CONTAINER_OF(l, struct kr_transfer, listener);
+	kr_wire_admit(KR_CONTAINER_OF(l, struct kr_transfer, listener), fd,
+		      from, NULL, 0);
+}
+
+/* The node is told of the connection, and of what was received before we had
+ * it. */
+static enum kr_err introduce(struct kr_wire *c, const uint8_t *bytes,
+			     uint32_t len)
+{
+	struct kr_transfer *t = c->t;
+	const enum kr_err err = kr_u64_map_put(&t->conns, c->id, c);
+
+	if (err != KR_OK || len == 0)
+		return err;
+	kr_transfer_pump(t);
+	feed(c, bytes, len);
+	return KR_OK;
+}
+
+void kr_wire_admit(struct kr_transfer *t, int fd, const struct kr_addr *from,
+		   const uint8_t *bytes, uint32_t len)
+{
 	struct kr_wire *c = t->is_closing ? NULL : make(t, KR_WIRE_OPEN, from);
 
 	if (c == NULL) {
@@ -141,7 +162,7 @@ void kr_wire_accept(struct kr_listener *l, int fd, const struct kr_addr *from)
 	enum kr_err err = kr_node_conn_accepted(t->node, kr_transfer_now(t),
 						from, &c->id);
 	if (err == KR_OK) {
-		err = kr_u64_map_put(&t->conns, c->id, c);
+		err = introduce(c, bytes, len);
 		if (err == KR_OK)
 			receive(c);
 		else

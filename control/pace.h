@@ -1,7 +1,8 @@
 /*
  * control/pace.h - whose turn it is to move bytes under a rate limit.
  *
- * One for each direction of a host; all its connections share the bucket.
+ * One for each direction and reactor; all its connections share the bucket,
+ * and where a host has several reactors, their paces one struct kr_tokens.
  * Bytes are granted in slices, to who waits longest first, so that many
  * transfers move side by side and a short one is not behind a long one.  A
  * timer is set only while somebody waits, and for when his slice is there.
@@ -10,11 +11,14 @@
  *	  \--else--> waiting --timer--> fn() with turn->granted_bytes
  *	                 \--kr_pace_leave--> idle
  *
- * Threads: reactor only.
+ * Threads: reactor only, but for struct kr_tokens: several reactors take from
+ * it, under a lock that is held for some additions and never waits for more.
+ * Without a limit nobody takes it.
  */
 #ifndef KR_CONTROL_PACE_H
 #define KR_CONTROL_PACE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,9 +27,19 @@
 #include "core/list.h"
 #include "peerwire/policy.h"
 
+struct kr_tokens { /* private */
+	pthread_mutex_t lock;
+	struct kr_bucket bucket;
+};
+
+/* @rate_bytes_per_s is the whole host's; 0: all is granted at once. */
+void kr_tokens_init(struct kr_tokens *t, uint64_t rate_bytes_per_s,
+		    const struct kr_policy *policy, uint64_t now_ns);
+void kr_tokens_fini(struct kr_tokens *t);
+
 struct kr_pace { /* private */
 	struct kr_io *io;
-	struct kr_bucket bucket;
+	struct kr_tokens own, *tokens; /* those, or shared ones */
 	uint64_t slice_bytes;
 	struct kr_list waiting; /* of kr_turn.link, first come first */
 	struct kr_timer timer;
@@ -43,6 +57,9 @@ struct kr_turn { /* embedded in who asks; private but granted_bytes */
 /* @rate_bytes_per_s 0: all is granted at once.  @io is borrowed. */
 void kr_pace_open(struct kr_pace *p, struct kr_io *io,
 		  uint64_t rate_bytes_per_s, const struct kr_policy *policy);
+/* Take from @t, which is borrowed until the close, instead of tokens of its
+ * own.  Nobody waits yet. */
+void kr_pace_share(struct kr_pace *p, struct kr_tokens *t);
 /* Nobody waits any more. */
 void kr_pace_close(struct kr_pace *p);
 

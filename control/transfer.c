@@ -309,9 +309,9 @@ static enum kr_err set_policy(struct kr_transfer *t,
 static void init_lists(struct kr_transfer *t)
 {
 	struct kr_list *const lists[] = {
-		&t->all_blobs, &t->all_conns,    &t->lost, &t->answers,
-		&t->ready,     &t->notices,      &t->bad,  &t->due_waits,
-		&t->due_sends, &t->verify_queue,
+		&t->all_blobs, &t->all_conns,    &t->lost,   &t->answers,
+		&t->ready,     &t->notices,      &t->bad,    &t->due_waits,
+		&t->due_sends, &t->verify_queue, &t->guests,
 	};
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -377,6 +377,9 @@ enum kr_err kr_transfer_open(const struct kr_transfer_opts *opts,
 		return KR_E_NOMEM;
 	t->io = opts->io;
 	t->store = opts->store;
+	t->lender = opts->lender;
+	t->reactor = opts->reactor;
+	t->listener.share = opts->share;
 	t->verify_full = opts->verify_full;
 	t->ctx = opts->ctx;
 	t->need_peers = opts->need_peers;
@@ -388,9 +391,12 @@ enum kr_err kr_transfer_open(const struct kr_transfer_opts *opts,
 	enum kr_err err = set_policy(t, opts);
 
 	open_paces(t);
+	if (opts->up != NULL)
+		kr_pace_share(&t->up, opts->up);
 	if (err == KR_OK)
 		err = kr_io_listen(t->io, &t->listener, &opts->listen,
-				   kr_wire_accept);
+				   t->lender != NULL ? kr_guest_accept
+						     : kr_wire_accept);
 	if (err != KR_OK) {
 		free_transfer(t);
 		return err;
@@ -412,14 +418,21 @@ struct kr_addr kr_transfer_addr(const struct kr_transfer *t)
 	return t->listener.at;
 }
 
+void kr_transfer_admit(struct kr_transfer *t, int fd,
+		       const struct kr_addr *from, const uint8_t *bytes,
+		       uint32_t len)
+{
+	kr_wire_admit(t, fd, from, bytes, len);
+}
+
 /* ---- closing */
 
 static bool is_quiet(const struct kr_transfer *t)
 {
-	if (!kr_list_empty(&t->all_conns) || t->jobs > 0 ||
-	    !kr_list_empty(&t->due_waits) || !kr_list_empty(&t->due_sends) ||
-	    !kr_list_empty(&t->notices) || !kr_list_empty(&t->bad) ||
-	    kr_op_busy(&t->listener.op))
+	if (!kr_list_empty(&t->all_conns) || t->guest_count > 0 ||
+	    t->jobs > 0 || !kr_list_empty(&t->due_waits) ||
+	    !kr_list_empty(&t->due_sends) || !kr_list_empty(&t->notices) ||
+	    !kr_list_empty(&t->bad) || kr_op_busy(&t->listener.op))
 		return false;
 	kr_list_for_each (it, &t->all_blobs) {
 		const struct kr_blob *b =
@@ -470,6 +483,7 @@ void kr_transfer_close(struct kr_transfer *t)
 	t->is_closing = true;
 	if (t->node != NULL) {
 		kr_io_unlisten(t->io, &t->listener);
+		kr_guests_end(t);
 		let_all_go(t);
 		kr_node_shutdown(t->node, kr_transfer_now(t));
 		kr_transfer_pump(t);

@@ -11,6 +11,10 @@
  * nobody refers to and no peer uses is let go (a partial stays on disk and
  * resumes).
  *
+ * A host with several reactors has a transfer for each: the first as above, of
+ * the others each without a store.  Those only seed what a lender gives them
+ * (control/seeders.h).
+ *
  *	absent --kr_transfer_fetch--> partial --all pieces--> committing
  *	   |                             |                        |
  *	   +--kr_transfer_open_blob------+------------------> complete
@@ -35,15 +39,55 @@
 
 struct kr_transfer;
 struct kr_blob;
+struct kr_tokens;
+
+/* ---- a transfer without a store -----------------------------------------*/
+
+/* A complete blob that a lender has open; it stays so until given back. */
+struct kr_lease {
+	int fd; /* borrowed */
+	uint64_t size_bytes;
+	struct kr_metainfo meta; /* may be moved out */
+};
+
+/* The answer to @a: a lease with KR_OK, else NULL. */
+struct kr_ask;
+typedef void kr_ask_fn(struct kr_ask *a, enum kr_err err, struct kr_lease *l);
+struct kr_ask {
+	struct kr_digest digest;
+	kr_ask_fn *done;
+};
+
+struct kr_lender {
+	void *ctx;
+	/* Have a->done called, later, on our reactor.  @a is lent until then.
+	 * False: no memory, it will not be called. */
+	bool (*ask)(void *ctx, struct kr_ask *a);
+	/* @l is moved; nobody uses its descriptor any more. */
+	void (*give_back)(void *ctx, struct kr_lease *l);
+	/* A connection is none of ours: an origin or a proxy has dialled, and
+	 * wants what only a transfer with a store has.  @fd and @bytes (malloc,
+	 * what was received so far) are moved. */
+	void (*pass_on)(void *ctx, int fd, const struct kr_addr *from,
+			uint8_t *bytes, uint32_t len);
+};
 
 struct kr_transfer_opts {
 	struct kr_io *io; /* borrowed, as all pointers here */
 	struct kr_store *store;
+	/* Not NULL: instead of store.  Connections are kept only of agents:
+	 * origins and proxies, who share what is still on its way in, are
+	 * passed on. */
+	const struct kr_lender *lender;
+	uint32_t reactor;     /* its number, for the metrics */
+	struct kr_tokens *up; /* shared by the host's reactors; NULL: its own,
+				 by the policy */
 	const struct kr_policy *policy;
 	struct kr_peer_id id;
 	enum kr_peer_role role;
 	const char *cluster, *zone;
-	struct kr_addr listen;    /* port 0: the kernel chooses */
+	struct kr_addr listen; /* port 0: the kernel chooses */
+	enum kr_listen_share share;
 	uint32_t connections_max; /* 0: 4096 */
 	bool verify_full; /* re-hash the whole blob before commit: origins, who
 			     vouch for the digest, and `verify: full` */
@@ -70,6 +114,12 @@ KR_NODISCARD enum kr_err kr_transfer_open(const struct kr_transfer_opts *opts,
 void kr_transfer_close(struct kr_transfer *t);
 struct kr_addr kr_transfer_addr(const struct kr_transfer *t);
 
+/* Go on with a connection that another reactor accepted: @fd, where @bytes
+ * were received already (at most KR_IO_RECV_MAX; borrowed), is moved. */
+void kr_transfer_admit(struct kr_transfer *t, int fd,
+		       const struct kr_addr *from, const uint8_t *bytes,
+		       uint32_t len);
+
 /* ---- blobs --------------------------------------------------------------*/
 
 /*
@@ -80,6 +130,14 @@ struct kr_addr kr_transfer_addr(const struct kr_transfer *t);
 KR_NODISCARD enum kr_err kr_transfer_open_blob(struct kr_transfer *t,
 					       const struct kr_digest *d,
 					       struct kr_blob **ret);
+
+/* Blob @d if it is in memory, borrowed; NULL. */
+struct kr_blob *kr_transfer_find(struct kr_transfer *t,
+				 const struct kr_digest *d);
+
+/* Let go of complete blobs that nobody here refers to, peers or not: the
+ * store needs room.  They may ask again. */
+void kr_transfer_let_go(struct kr_transfer *t);
 
 /*
  * Refer to blob m->digest, and download it if it is neither complete nor

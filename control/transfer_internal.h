@@ -4,6 +4,7 @@
  *
  *	transfer.c        open, close, actions of the node, call-backs due
  *	transfer_seed.c   KR_ACT_LOOKUP: blobs that a peer asks for
+ *	guest.c           a connection whose HELLO is awaited, without a store
  *	transfer_stats.c  figures of the node -> metrics
  *	conn.c            a connection: its life, and what it receives
  *	conn_out.c        what it sends
@@ -65,6 +66,13 @@ enum {
 #define KR_LAG_LOOK_NS     UINT64_C(50000)
 #define KR_LAG_LOOK_MAX_NS (16 * KR_MS_NS)
 
+/* ---- guests -------------------------------------------------------------*/
+
+struct kr_guest;
+void kr_guest_accept(struct kr_listener *l, int fd, const struct kr_addr *from);
+/* They are done with when t->guests is empty. */
+void kr_guests_end(struct kr_transfer *t);
+
 /* ---- connections (called wires here: kr_conn is the node's side) ---------*/
 
 enum kr_wire_state {
@@ -120,6 +128,8 @@ struct kr_wire {
 };
 
 void kr_wire_accept(struct kr_listener *l, int fd, const struct kr_addr *from);
+void kr_wire_admit(struct kr_transfer *t, int fd, const struct kr_addr *from,
+		   const uint8_t *bytes, uint32_t len);
 void kr_wire_dial(struct kr_transfer *t, uint32_t id, const struct kr_addr *to);
 /* The actions of the node. */
 void kr_wire_body(struct kr_wire *c, const struct kr_action *a);
@@ -181,7 +191,8 @@ struct kr_blob {
 	uint8_t rank;
 
 	struct kr_metainfo meta; /* hashes NULL: not known */
-	int fd; /* of the partial, then of the blob; -1: none */
+	int fd;                 /* of the partial, then of the blob; -1: none */
+	struct kr_lease *lease; /* fd is its; NULL: ours */
 	struct kr_store_blob *stored;
 	struct kr_store_partial *partial;
 	struct kr_bitset have;
@@ -286,6 +297,8 @@ struct kr_seek {             /* a KR_ACT_LOOKUP under way */
 	enum kr_err err;
 	struct kr_metainfo meta;
 	struct kr_store_blob *stored;
+	struct kr_ask ask; /* without a store */
+	struct kr_lease *lease;
 };
 
 struct kr_bad_peer { /* a KR_ACT_BAD to be told */
@@ -302,11 +315,16 @@ struct kr_transfer_metrics {
 	struct kr_metric *closes[KR_BYE_REASON_COUNT];
 	struct kr_metric *conns, *inflight, *queued, *blobs;
 	struct kr_metric *downloads, *download_bytes, *download_verified;
+	struct kr_metric *reactor_out, *reactor_conns;
 };
 
 struct kr_transfer {
 	struct kr_io *io;
-	struct kr_store *store;
+	struct kr_store *store; /* or lender */
+	const struct kr_lender *lender;
+	uint32_t reactor;
+	struct kr_list guests;
+	uint32_t guest_count;
 	struct kr_node *node;
 	struct kr_policy policy;
 	bool verify_full, is_closing;
@@ -335,7 +353,7 @@ struct kr_transfer {
 
 	struct kr_pace up, down; /* limits of all connections together */
 
-	uint32_t jobs; /* on the pool, of lookups, verify and spill */
+	uint32_t jobs; /* on the pool, of lookups, verify and spill; asks */
 	struct kr_list verify_queue;
 	struct kr_verify verifies[KR_VERIFY_JOBS_MAX];
 	uint32_t verify_max;

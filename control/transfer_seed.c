@@ -1,5 +1,6 @@
 /* KR_ACT_LOOKUP: a peer asks for a blob that is not in the node.  What the
- * store has is opened on the pool, with its metainfo, and joins the swarm. */
+ * store has is opened on the pool, with its metainfo, or is lent; it joins the
+ * swarm. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@ static void free_seek(struct kr_seek *k)
 	kr_metainfo_fini(kr_alloc_heap(), &k->meta);
 	if (k->stored != NULL)
 		kr_store_blob_close(k->stored);
+	if (k->lease != NULL)
+		k->t->lender->give_back(k->t->lender->ctx, k->lease);
 	free(k);
 }
 
@@ -43,6 +46,16 @@ static void run_seek(struct kr_job *j)
 		k->err = KR_E_CORRUPT;
 }
 
+/* Become complete by what was lent. */
+static void take_lease(struct kr_blob *b, struct kr_seek *k)
+{
+	b->lease = k->lease;
+	k->lease = NULL;
+	b->fd = b->lease->fd;
+	b->size_bytes = b->lease->size_bytes;
+	b->state = KR_BLOB_COMPLETE;
+}
+
 /* The blob of @k in the table, made if need be. */
 static struct kr_blob *blob_for(struct kr_seek *k)
 {
@@ -53,8 +66,12 @@ static struct kr_blob *blob_for(struct kr_seek *k)
 		b = kr_blob_make(t, &k->digest, k->ns, 0);
 		if (b == NULL)
 			return NULL;
-		enum kr_err err = kr_blob_open_stored(b);
+		enum kr_err err = KR_OK;
 
+		if (k->lease != NULL)
+			take_lease(b, k);
+		else
+			err = kr_blob_open_stored(b);
 		if (err == KR_OK)
 			err = kr_blob_list(b);
 		kr_blob_drop(b);
@@ -124,6 +141,31 @@ static void on_sought(struct kr_job *j)
 	kr_transfer_answer(k);
 }
 
+static void on_lent(struct kr_ask *a, enum kr_err err, struct kr_lease *l)
+{
+	struct kr_seek *k = KR_CONTAINER_OF(a, struct kr_seek, ask);
+
+	k->t->jobs--;
+	k->err = err;
+	k->lease = l;
+	if (err == KR_OK) {
+		k->meta = l->meta;
+		l->meta = (struct kr_metainfo){ 0 };
+	}
+	kr_transfer_answer(k);
+}
+
+static void borrow(struct kr_seek *k)
+{
+	const struct kr_lender *l = k->t->lender;
+
+	k->ask = (struct kr_ask){ .digest = k->digest, .done = on_lent };
+	if (l->ask(l->ctx, &k->ask))
+		k->t->jobs++;
+	else
+		free_seek(k); /* the node refuses what nobody answers */
+}
+
 /* Called with actions pending: answers come later. */
 void kr_transfer_look_up(struct kr_transfer *t, const struct kr_action *a)
 {
@@ -141,6 +183,8 @@ void kr_transfer_look_up(struct kr_transfer *t, const struct kr_action *a)
 		kr_list_add_tail(&b->lookups, &k->link);
 	} else if (b != NULL && b->meta.hashes != NULL) {
 		kr_list_add_tail(&t->answers, &k->link);
+	} else if (t->lender != NULL) {
+		borrow(k);
 	} else {
 		t->jobs++;
 		kr_io_work(t->io, &k->job, run_seek, on_sought);

@@ -62,7 +62,20 @@ static void open_counters(struct kr_transfer_metrics *m)
 	}
 }
 
-static void open_gauges(struct kr_transfer_metrics *m)
+static void open_reactor(struct kr_transfer_metrics *m, uint32_t reactor)
+{
+	char labels[32];
+
+	snprintf(labels, sizeof(labels), "reactor=\"%u\"", reactor);
+	m->reactor_out =
+		kr_metrics_counter("kraken_reactor_sent_bytes_total",
+				   "Bytes of blocks sent, by reactor.", labels);
+	m->reactor_conns =
+		kr_metrics_gauge("kraken_reactor_connections",
+				 "Peer connections, by reactor.", labels);
+}
+
+static void open_gauges(struct kr_transfer_metrics *m, uint32_t reactor)
 {
 	m->conns = kr_metrics_gauge("kraken_transfer_connections",
 				    "Peer connections.", NULL);
@@ -72,6 +85,7 @@ static void open_gauges(struct kr_transfer_metrics *m)
 				       NULL);
 	m->queued = kr_metrics_gauge("kraken_transfer_upload_queue_bytes",
 				     "Bytes that peers wait for.", NULL);
+	open_reactor(m, reactor);
 	m->blobs = kr_metrics_gauge("kraken_transfer_blobs",
 				    "Blobs in a swarm.", NULL);
 	m->downloads = kr_metrics_gauge("kraken_blob_downloads",
@@ -95,7 +109,7 @@ void kr_transfer_stats_open(struct kr_transfer *t)
 		m->out[i] = bytes_metric("out", role_names[i]);
 	}
 	open_counters(m);
-	open_gauges(m);
+	open_gauges(m, t->reactor);
 }
 
 static bool count(struct kr_metric *m, uint64_t now, uint64_t told)
@@ -103,6 +117,15 @@ static bool count(struct kr_metric *m, uint64_t now, uint64_t told)
 	if (now != told)
 		kr_metric_add(m, now - told);
 	return now != told;
+}
+
+static uint64_t sent_bytes(const struct kr_node_stats *s)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < KR_PEER_ROLE_COUNT; i++)
+		sum += s->block_bytes_out[i];
+	return sum;
 }
 
 static bool move(struct kr_metric *m, uint64_t now, uint64_t told)
@@ -135,6 +158,8 @@ static bool tell(struct kr_transfer *t, const struct kr_node_stats *s)
 	any |= count(m->overdue, s->overdue_requests, was->overdue_requests);
 	any |= count(m->duplicate, s->duplicate_bytes, was->duplicate_bytes);
 	any |= count(m->discarded, s->discarded_bytes, was->discarded_bytes);
+	any |= count(m->reactor_out, sent_bytes(s), sent_bytes(was));
+	any |= move(m->reactor_conns, s->conns_open, was->conns_open);
 	any |= move(m->conns, s->conns_open, was->conns_open);
 	any |= move(m->inflight, s->inflight_bytes, was->inflight_bytes);
 	any |= move(m->queued, s->queued_upload_bytes,

@@ -87,7 +87,15 @@ struct kr_listener;
 typedef void kr_accept_fn(struct kr_listener *l, int fd,
 			  const struct kr_addr *from);
 
-struct kr_listener { /* private; zero it before first use */
+/* Several reactors may listen on one port: the kernel then deals connections
+ * out by a hash of their addresses (SO_REUSEPORT, socket(7)). */
+enum kr_listen_share {
+	KR_LISTEN_ALONE,
+	KR_LISTEN_FIRST, /* fails as if alone; lets KR_LISTEN_MORE join */
+	KR_LISTEN_MORE,  /* of the same user, on the port of a first */
+};
+
+struct kr_listener { /* private but share; zero it before first use */
 	struct kr_op op;
 	kr_accept_fn *on_accept;
 	struct kr_io *io;
@@ -95,6 +103,7 @@ struct kr_listener { /* private; zero it before first use */
 	struct kr_addr at; /* with the port the kernel chose */
 	bool paused;
 	struct kr_timer pause;
+	enum kr_listen_share share; /* set by its owner before kr_io_listen */
 	void *extra;
 };
 

@@ -130,14 +130,25 @@ static void complete_accept(struct kr_io *io, struct kr_op *op, int res,
 		pause_accept(io, l, errnum);
 }
 
-static enum kr_err bind_and_listen(int fd, struct kr_addr *at)
+static int set(int fd, int option)
 {
 	const int one = 1;
+
+	return setsockopt(fd, SOL_SOCKET, option, &one, sizeof(one));
+}
+
+/* The first of several binds before it shares, so that a stranger's socket on
+ * the port is an error as ever. */
+static enum kr_err bind_and_listen(int fd, enum kr_listen_share share,
+				   struct kr_addr *at)
+{
 	struct sockaddr_storage sa;
 	socklen_t len = kr_addr_to_sockaddr(at, &sa);
 
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	if (set(fd, SO_REUSEADDR) < 0 ||
+	    (share == KR_LISTEN_MORE && set(fd, SO_REUSEPORT) < 0) ||
 	    bind(fd, (struct sockaddr *)&sa, len) < 0 ||
+	    (share == KR_LISTEN_FIRST && set(fd, SO_REUSEPORT) < 0) ||
 	    listen(fd, BACKLOG) < 0)
 		return errno == EADDRINUSE ? KR_E_EXISTS : kr_err_of(errno);
 	len = sizeof(sa);
@@ -155,7 +166,7 @@ enum kr_err kr_io_listen(struct kr_io *io, struct kr_listener *l,
 	kr_assert(!l->op.busy);
 	if (fd < 0)
 		return kr_err_of(errno);
-	const enum kr_err err = bind_and_listen(fd, &bound);
+	const enum kr_err err = bind_and_listen(fd, l->share, &bound);
 
 	if (err != KR_OK) {
 		close(fd);
@@ -166,6 +177,7 @@ enum kr_err kr_io_listen(struct kr_io *io, struct kr_listener *l,
 				   .io = io,
 				   .fd = fd,
 				   .at = bound,
+				   .share = l->share,
 				   .extra = extra };
 	l->op.fd = fd;
 	kr_op_start(io, &l->op, KR_OP_ACCEPT, NULL);

@@ -15,7 +15,7 @@
 #include "uring/engine.h"
 
 enum {
-	SQ_ENTRIES_MAX = 1024, /* a full one is submitted early */
+	SQ_ENTRIES = 1024, /* a full one is submitted early */
 	CQ_ENTRIES_MAX = 65536,
 	BATCH = 128,
 };
@@ -392,16 +392,17 @@ static void unblock_sigpipe(const struct kr_io *io)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static enum kr_err open_queues(struct kr_io *io, uint32_t ops_max)
+static enum kr_err open_queues(struct kr_io *io, uint32_t ops_max,
+			       uint32_t sq_entries)
 {
+	const uint32_t sq = ops_max < sq_entries ? ops_max : sq_entries;
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_SINGLE_ISSUER |
 			 IORING_SETUP_DEFER_TASKRUN |
 			 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL |
 			 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-		.cq_entries = 2 * SQ_ENTRIES_MAX,
+		.cq_entries = 2 * sq,
 	};
-	uint32_t sq = ops_max < SQ_ENTRIES_MAX ? ops_max : SQ_ENTRIES_MAX;
 
 	while (params.cq_entries < ops_max &&
 	       params.cq_entries < CQ_ENTRIES_MAX)
@@ -432,7 +433,9 @@ static enum kr_err open_parts(struct kr_io *io, const struct kr_ring_opts *opts)
 	    (err = kr_pipes_init(&io->pipes,
 				 or_default(opts->pipe_count, 16))) != KR_OK ||
 	    (err = kr_inbox_init(&io->inbox)) != KR_OK ||
-	    (err = open_queues(io, ops_max)) != KR_OK)
+	    (err = open_queues(io, ops_max,
+			       or_default(opts->sq_entries, SQ_ENTRIES))) !=
+		    KR_OK)
 		return err;
 	io->ring_is_open = true;
 	tune(io, or_default(opts->iowq_workers_max, 8));

@@ -25,6 +25,7 @@ struct kr_work_pool;
 
 struct kr_ring_opts {
 	uint32_t ops_max;           /* requests in flight; 0: 16384 */
+	uint32_t sq_entries;        /* submitted at a time; 0: 1024 */
 	uint32_t buffer_count;      /* block buffers; 0: 64 */
 	uint32_t buffer_size_bytes; /* 0: 524288 */
 	uint32_t recv_buffer_count; /* ring buffers of KR_IO_RECV_MAX; 0: 64 */

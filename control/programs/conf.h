@@ -76,6 +76,10 @@ struct kr_conf {
 	/* limits */
 	uint64_t memory_bytes, block_buffers, work_threads, http_connections,
 		rpc_connections, manifest_bytes_max, ops_max;
+	/* reactors and their rings */
+	uint64_t reactors; /* 0: as many as cores, up to KR_REACTORS_AUTO */
+	struct kr_config_strings reactor_cpus;
+	uint64_t sq_entries, recv_buffers, pipes, io_workers;
 	struct kr_policy policy;
 };
 

@@ -157,8 +157,20 @@ static const struct {
 	8, 100000, "RPC clients at once") },
 { AGENT | PROXY, KR_CONFIG_BYTES(C, manifest_bytes_max, "limits.manifest",
 	"4MiB", 65536, UINT64_C(67108864), "largest manifest") },
+{ ORIGIN, KR_CONFIG_U64(C, reactors, "reactors", "0", 0, 64,
+	"threads that serve peers, each with a ring; 0: one a core, up to 4") },
+{ ALL, KR_CONFIG_STRINGS(C, reactor_cpus, "reactor_cpus", "", 0, 64,
+	"CPU that each reactor is pinned to, in order; empty: not pinned") },
 { ALL, KR_CONFIG_U64(C, ops_max, "limits.io_requests", "16384", 256, 65536,
-	"requests in flight on the ring") },
+	"requests in flight on a ring") },
+{ ALL, KR_CONFIG_U64(C, sq_entries, "limits.submission_queue", "1024", 16, 32768,
+	"requests given to the kernel at a time; more go in several calls") },
+{ ALL, KR_CONFIG_U64(C, recv_buffers, "limits.receive_buffers", "64", 4, 32768,
+	"16 KiB buffers of a ring for what arrives, rounded up to a power of two") },
+{ PEERS, KR_CONFIG_U64(C, pipes, "limits.pipes", "16", 1, 4096,
+	"files that a ring sends from the disk at once, not from memory") },
+{ ALL, KR_CONFIG_U64(C, io_workers, "limits.io_workers", "8", 1, 1024,
+	"kernel threads of a ring that wait for files") },
 };
 #undef C
 /* clang-format on */

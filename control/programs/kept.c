@@ -53,6 +53,8 @@ static void let_go(struct kr_kept *k, const struct kr_digest *d)
 
 	if (k->trackers != NULL)
 		kr_trackers_forget(k->trackers, d);
+	if (k->seeders != NULL)
+		kr_seeders_forget(k->seeders, d);
 	if (kr_transfer_open_blob(k->transfer, d, &b) != KR_OK)
 		return;
 	kr_blob_abort(b, KR_E_CANCELED);

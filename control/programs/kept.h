@@ -9,6 +9,7 @@
 
 #include "control/origins.h"
 #include "control/programs/desk.h"
+#include "control/seeders.h"
 #include "control/trackers.h"
 #include "control/transfer.h"
 #include "core/config.h"
@@ -22,6 +23,7 @@ struct kr_kept {
 	struct kr_transfer *transfer;
 	struct kr_store *store;
 	struct kr_trackers *trackers; /* or NULL */
+	struct kr_seeders *seeders;   /* likewise */
 	struct kr_origins *origins;   /* NULL: BLOB_FORGET only */
 	/* HTTP servers of the origins, in their order; empty: each has ours,
 	 * on the host that its name says */

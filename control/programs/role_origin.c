@@ -13,6 +13,7 @@
 #include "control/programs/hosts.h"
 #include "control/programs/kept.h"
 #include "control/programs/pull.h"
+#include "control/programs/reactors.h"
 #include "control/programs/runtime.h"
 #include "control/programs/uploads.h"
 #include "core/clock.h"
@@ -25,6 +26,7 @@ struct role {
 	struct kr_backends *backends;
 	struct kr_store *store;
 	struct kr_transfer *transfer;
+	struct kr_reactors reactors;
 	struct kr_origin *origin;
 	/* for Kraken's endpoints */
 	struct kr_origins *origins; /* the owners, as a client sees them */
@@ -113,6 +115,14 @@ static void bad_peer(void *ctx, struct kr_blob *b, const struct kr_peer_id *id,
 	kr_log_error("origin", "a peer sent bytes that do not match their hash",
 		     KR_DIGEST("digest", kr_blob_digest(b)),
 		     KR_ADDR("peer", addr));
+}
+
+static void need_room(void *ctx, uint64_t bytes)
+{
+	struct role *r = ctx;
+
+	(void)bytes;
+	kr_reactors_make_room(&r->reactors);
 }
 
 static enum kr_err open_origin(struct role *r, const struct kr_peer_id *id)
@@ -227,6 +237,7 @@ static enum kr_err open_desk(struct role *r)
 		.io = r->rt.io,
 		.transfer = r->transfer,
 		.store = r->store,
+		.seeders = r->reactors.seeders,
 		.origins = r->origins,
 		.servers = &r->rt.conf.origin_servers,
 		.server_port = (uint16_t)r->rt.conf.server_port,
@@ -249,6 +260,26 @@ static void close_desk(struct role *r)
 		kr_pusher_close(r->pusher);
 }
 
+static void close_all(struct role *r)
+{
+	struct kr_origins *origins = r->origins;
+
+	close_desk(r);
+	r->origins = NULL; /* need_peers: we are closing */
+	if (r->origin != NULL)
+		kr_origin_close(r->origin);
+	r->origin = NULL; /* likewise */
+	kr_reactors_stop(&r->reactors);
+	if (r->transfer != NULL)
+		kr_transfer_close(r->transfer);
+	kr_reactors_fini(&r->reactors);
+	if (origins != NULL)
+		kr_origins_close(origins);
+	if (r->store != NULL)
+		kr_store_close(r->store);
+	kr_backends_close(r->backends);
+}
+
 static enum kr_err serve(struct role *r)
 {
 	struct kr_transfer_opts transfer = {
@@ -257,32 +288,25 @@ static enum kr_err serve(struct role *r)
 		.ctx = r,
 		.need_peers = need_peers,
 		.bad_peer = bad_peer,
+		.need_room = need_room,
 	};
 	enum kr_err err = open_backends(r);
 
+	kr_reactors_share(&r->reactors, &r->rt, &transfer);
 	if (err == KR_OK)
 		err = kr_runtime_swarm(&r->rt, &transfer, &r->store,
 				       &r->transfer);
 	if (err == KR_OK)
 		err = open_origin(r, &transfer.id);
+	if (err == KR_OK)
+		err = kr_reactors_start(&r->reactors, &transfer, r->store,
+					r->transfer);
 	r->id = transfer.id;
 	if (err == KR_OK && r->rt.conf.server_port != 0)
 		err = open_desk(r);
 	if (err == KR_OK)
 		err = kr_runtime_run(&r->rt);
-	close_desk(r);
-	struct kr_origins *origins = r->origins;
-	r->origins = NULL; /* need_peers: we are closing */
-	if (r->origin != NULL)
-		kr_origin_close(r->origin);
-	r->origin = NULL; /* need_peers: we are closing */
-	if (r->transfer != NULL)
-		kr_transfer_close(r->transfer);
-	if (origins != NULL)
-		kr_origins_close(origins);
-	if (r->store != NULL)
-		kr_store_close(r->store);
-	kr_backends_close(r->backends);
+	close_all(r);
 	return err;
 }
 

@@ -11,12 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/programs/reactors.h"
 #include "control/programs/uploads.h"
 #include "control/refill.h"
 #include "core/clock.h"
 #include "core/hash.h"
 #include "core/list.h"
 #include "core/log.h"
+#include "core/metrics.h"
 
 /* The one thing a signal may do; set before the handlers are. */
 static struct kr_io *signal_io;
@@ -55,8 +57,6 @@ static bool has_registry(enum kr_role role)
 }
 
 enum {
-	BUFFER_BYTES = 512 * 1024,
-	RECV_BUFFERS = 64,
 	CONN_BYTES = 2048,      /* of a peer connection, driver and node */
 	HTTP_CONN_BYTES = 8192, /* what h2o keeps of one */
 	RPC_CONN_BYTES = 512,
@@ -64,8 +64,11 @@ enum {
 
 static void add_swarm_rows(struct kr_limits *l, const struct kr_conf *c)
 {
-	kr_limits_row(l, "block buffers", c->block_buffers * BUFFER_BYTES,
+	kr_limits_row(l, "block buffers",
+		      c->block_buffers * KR_REACTORS_BUFFER_BYTES,
 		      KR_LIMIT_MEMORY_BYTES, "limits.block_buffers");
+	kr_limits_row(l, "files a ring sends from the disk", c->pipes,
+		      KR_LIMIT_COUNT, "limits.pipes");
 	kr_limits_row(l, "peer connections", c->policy.conns_max,
 		      KR_LIMIT_COUNT, "swarm.connections");
 	kr_limits_row(l, "peer connection state",
@@ -77,6 +80,27 @@ static void add_swarm_rows(struct kr_limits *l, const struct kr_conf *c)
 		      "store.quota");
 }
 
+static void add_ring_rows(struct kr_limits *l, const struct kr_conf *c,
+			  uint64_t reactors, bool are_configured)
+{
+	kr_limits_row(l, "reactors", reactors, KR_LIMIT_COUNT,
+		      are_configured ? "reactors" : NULL);
+	kr_limits_row(l, "requests of a ring", c->ops_max, KR_LIMIT_COUNT,
+		      "limits.io_requests");
+	kr_limits_row(l, "submission queue of a ring", c->sq_entries,
+		      KR_LIMIT_COUNT, "limits.submission_queue");
+	kr_limits_row(l, "kernel threads of a ring", c->io_workers,
+		      KR_LIMIT_COUNT, "limits.io_workers");
+	kr_limits_row(l, "receive buffers of all rings",
+		      reactors * c->recv_buffers * KR_IO_RECV_MAX,
+		      KR_LIMIT_MEMORY_BYTES, "limits.receive_buffers");
+	if (reactors > 1)
+		kr_limits_row(l, "block buffers of seeders",
+			      (reactors - 1) * KR_SEEDER_BUFFERS *
+				      KR_REACTORS_BUFFER_BYTES,
+			      KR_LIMIT_MEMORY_BYTES, "reactors");
+}
+
 static enum kr_err check_budget(struct kr_runtime *rt)
 {
 	const struct kr_conf *c = &rt->conf;
@@ -86,10 +110,8 @@ static enum kr_err check_budget(struct kr_runtime *rt)
 	if (err != KR_OK)
 		return err;
 	kr_limits_row(l, "file descriptors", l->nofile, KR_LIMIT_COUNT, NULL);
-	kr_limits_row(l, "ring requests", c->ops_max, KR_LIMIT_COUNT,
-		      "limits.io_requests");
-	kr_limits_row(l, "receive buffers", RECV_BUFFERS * KR_IO_RECV_MAX,
-		      KR_LIMIT_MEMORY_BYTES, NULL);
+	add_ring_rows(l, c, kr_reactors_count(rt->role, c),
+		      rt->role == KR_ROLE_ORIGIN);
 	if (has_swarm(rt->role))
 		add_swarm_rows(l, c);
 	if (has_registry(rt->role)) {
@@ -128,21 +150,45 @@ static uint32_t work_threads(const struct kr_runtime *rt)
 
 static enum kr_err open_engine(struct kr_runtime *rt)
 {
-	const struct kr_conf *c = &rt->conf;
-	enum kr_err err;
+	struct kr_ring_opts opts;
+	const enum kr_err err = kr_work_pool_open(work_threads(rt), &rt->pool);
 
-	err = kr_work_pool_open(work_threads(rt), &rt->pool);
 	if (err != KR_OK)
 		return err;
-	const struct kr_ring_opts opts = {
-		.ops_max = (uint32_t)c->ops_max,
-		.buffer_count =
-			has_swarm(rt->role) ? (uint32_t)c->block_buffers : 1,
-		.buffer_size_bytes = BUFFER_BYTES,
-		.recv_buffer_count = RECV_BUFFERS,
-		.pool = rt->pool,
-	};
+	kr_reactors_ring(rt->role, &rt->conf, 0, &opts);
+	opts.pool = rt->pool;
 	return kr_ring_open(&opts, &rt->io);
+}
+
+/* Which SHA-256 is used, and what it was chosen from. */
+static void report_hash(void)
+{
+	const struct kr_hash_impl *im = kr_hash_impls();
+
+	for (int i = 0; i < KR_HASH_IMPL_COUNT; i++, im++) {
+		char labels[64] = "";
+
+		if (kr_metrics_label(labels, sizeof(labels), "implementation",
+				     im->name) != KR_OK)
+			continue;
+		kr_metric_set(
+			kr_metrics_gauge("kraken_hash_rate_bytes_per_second",
+					 "SHA-256 of two streams, measured at "
+					 "start; 0: does not work here.",
+					 labels),
+			(int64_t)im->bytes_per_s);
+		if (im->is_chosen)
+			kr_metric_set(kr_metrics_gauge(
+					      "kraken_hash_implementation_info",
+					      "SHA-256 in use.", labels),
+				      1);
+		kr_log_info("runtime", "SHA-256 measured",
+			    KR_STR("implementation", im->name),
+			    KR_U64("mb_per_s", im->bytes_per_s / 1000000),
+			    KR_STR("verdict", im->is_chosen ? "used"
+					      : im->works   ? "slower"
+							    : "not here"));
+	}
 }
 
 /* Who answers /readiness where the role has nothing to say: it runs. */
@@ -216,6 +262,7 @@ enum kr_err kr_runtime_open(struct kr_runtime *rt, enum kr_role role, int argc,
 		    KR_STR("cluster", rt->conf.cluster),
 		    KR_STR("zone", rt->conf.zone),
 		    KR_STR("sha256", kr_hash_impl_name()));
+	report_hash();
 	err = check_budget(rt);
 	if (err == KR_OK)
 		err = resolve_peer_ip(&rt->conf);
@@ -351,12 +398,8 @@ enum kr_err kr_runtime_serve(struct kr_runtime *rt,
 	return KR_OK;
 }
 
-enum kr_err kr_runtime_run(struct kr_runtime *rt)
+static void run(struct kr_runtime *rt)
 {
-	enum kr_err err = start_server(rt);
-
-	if (err != KR_OK)
-		return err;
 	kr_log_info("runtime", "ready", KR_STR("role", kr_role_name(rt->role)),
 		    KR_U64("registry_port", rt->conf.registry_port),
 		    KR_U64("peer_port", rt->conf.peer_port),
@@ -365,10 +408,21 @@ enum kr_err kr_runtime_run(struct kr_runtime *rt)
 	kr_io_run(rt->io);
 	kr_log_info("runtime", "stopping",
 		    KR_STR("role", kr_role_name(rt->role)));
+}
+
+enum kr_err kr_runtime_run(struct kr_runtime *rt)
+{
+	enum kr_err err = start_server(rt);
+
+	if (err != KR_OK)
+		return err;
+	err = kr_reactors_pin(&rt->conf, 0); /* not those it has started */
+	if (err == KR_OK)
+		run(rt);
 	if (rt->server != NULL)
 		kr_runtime_stop_http(rt, rt->server);
 	rt->server = NULL;
-	return KR_OK;
+	return err;
 }
 
 enum kr_err kr_runtime_addr(const char *ip, uint64_t port, struct kr_addr *ret)
