@@ -1,7 +1,7 @@
 # Thin on purpose: the build is CMake's, what the targets do is in test/.
 BUILD ?= build/gcc
 
-.PHONY: build demo test conformance bench-swarm bench-swarm-real clean
+.PHONY: build demo test conformance bench-swarm bench-swarm-real bench-dataplane clean
 
 build: # the executable: build/gcc/kraken
 	bash test/setup.sh build
@@ -31,6 +31,12 @@ bench-swarm-real: # real agents, as root: a crowd, and hosts against swarm_sim
 	ninja -C build/bench kraken swarm_real swarm_sim
 	bash bench/swarm_real/swarm_real.sh crowd $(AGENTS)
 	bash bench/swarm_real/swarm_real.sh hosts $(HOSTS)
+
+bench-dataplane: # beside nginx and others, as root; CASE="name ..." for some
+	bash test/setup.sh bench
+	cmake -S . -B build/dataplane -G Ninja
+	ninja -C build/dataplane kraken dataplane
+	BUILD=build/dataplane bash bench/dataplane/dataplane.sh $(CASE)
 
 clean:
 	rm -rf build

@@ -11,13 +11,14 @@ build="build-essential cmake ninja-build pkg-config liburing-dev
 	zlib1g-dev ca-certificates"
 clients="curl jq iproute2 procps busybox-static docker.io containerd runc
 	skopeo podman buildah"
+peers="nginx-light docker-registry aria2 strace time openssl"
 checks="git clang clang-format libclang-rt-14-dev llvm openssl strace"
 
 case ${1-} in
 build) wanted="$build" ;;
 demo) wanted="$build $clients" ;;
 test) wanted="$build $clients $checks" ;;
-bench) wanted="$build $clients bsdextrautils gnuplot-nox" ;;
+bench) wanted="$build $clients bsdextrautils gnuplot-nox $peers" ;;
 *)
 	echo "usage: test/setup.sh build|demo|test|bench" >&2
 	exit 2
