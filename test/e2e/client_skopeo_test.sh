@@ -175,6 +175,43 @@ check_docker_list()
 	done
 }
 
+# What was pushed as one thing comes out as another, and goes from an agent to
+# the proxy without touching a disk of ours.
+check_conversions()
+{
+	local agent layer
+	for agent in agent1 agent2; do
+		copy --format oci "$(remote $agent):docker" \
+			"oci:$WORK/converted-$agent:docker"
+		expect_eq "$(manifest_type "$WORK/converted-$agent" docker)" \
+			"$OCI_MANIFEST" "Docker image pulled as OCI"
+		copy --format v2s2 "$(remote $agent):one" "dir:$WORK/v2s2-$agent"
+		expect_eq "$(jq -r .mediaType "$WORK/v2s2-$agent/manifest.json")" \
+			"$DOCKER_MANIFEST" "OCI image pulled as Docker's"
+	done
+	copy --all --preserve-digests "$(remote agent1):both" \
+		"docker://$(registry_host proxy)/skopeo/copy:both"
+	skopeo inspect --raw --tls-verify=false \
+		"docker://$(registry_host agent2)/skopeo/copy:both" >"$WORK/raw"
+	expect_same "$WORK/raw" "$WORK/index" "index copied to another name"
+	copy --all --format v2s2 "$(remote agent1):both" \
+		"docker://$(registry_host proxy)/skopeo/copy:list"
+	copy --all --format oci "docker://$(registry_host agent2)/skopeo/copy:list" \
+		"oci:$WORK/there-and-back:both"
+	for layer in base amd64 arm64; do
+		grep -qF "$(digest_of "$WORK/$layer.tar")" \
+			"$WORK"/there-and-back/blobs/sha256/* ||
+			fail "${layer}.tar is not in the image that came back"
+	done
+}
+
+manifest_type() # layout, tag
+{
+	local hex
+	hex=$(layout_digest "$1" "$2")
+	jq -r '.mediaType // "'"$OCI_MANIFEST"'"' "$1/blobs/sha256/${hex#*:}"
+}
+
 check_tags()
 {
 	skopeo list-tags --tls-verify=false "$(remote proxy)" >"$WORK/tags"
@@ -201,5 +238,7 @@ say "index of two architectures"
 check_index
 say "Docker manifest list"
 check_docker_list
+say "conversions, copies from registry to registry"
+check_conversions
 check_tags
 check_absent
