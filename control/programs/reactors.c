@@ -139,7 +139,7 @@ enum kr_err kr_reactors_start(struct kr_reactors *r,
 	};
 	const enum kr_err err = kr_seeders_open(&seeders, &r->seeders);
 
-	if (err != KR_OK)
+	if (err != KR_OK && err != KR_E_CONFIG) /* has been said */
 		kr_log_error("reactors", "cannot start a further reactor",
 			     KR_ERR("why", err),
 			     KR_STR("do", "allow this process more threads, "
