@@ -164,6 +164,14 @@ static void on_ready(void *ctx, struct kr_reg_call *call)
 	kr_desk_refuse(call, KR_OK, NULL);
 }
 
+/* The address at which we reach what we listen on ourselves. */
+static const char *own_ip(const struct kr_conf *c)
+{
+	if (strcmp(c->bind_ip, "0.0.0.0") == 0)
+		return "127.0.0.1";
+	return strcmp(c->bind_ip, "::") == 0 ? "::1" : c->bind_ip;
+}
+
 /* The owners as configured; else we are the only one, by our own RPC. */
 static enum kr_err open_owners(struct role *r)
 {
@@ -175,9 +183,7 @@ static enum kr_err open_owners(struct role *r)
 
 	if (c->origins.count > 0)
 		return kr_hosts_origins(&r->rt, &r->origins);
-	err = kr_runtime_addr(strcmp(c->bind_ip, "0.0.0.0") == 0 ? "127.0.0.1"
-								 : c->bind_ip,
-			      c->rpc_port, &addr);
+	err = kr_runtime_addr(own_ip(c), c->rpc_port, &addr);
 	if (err != KR_OK)
 		return err;
 	(void)kr_addr_print(&addr, name);
@@ -280,6 +286,13 @@ static void close_all(struct role *r)
 	kr_backends_close(r->backends);
 }
 
+/* Without a port that is known nobody can be asked, not even we. */
+static bool can_serve_kraken(const struct kr_conf *c)
+{
+	return c->server_port != 0 &&
+	       (c->origins.count > 0 || c->rpc_port != 0);
+}
+
 static enum kr_err serve(struct role *r)
 {
 	struct kr_transfer_opts transfer = {
@@ -302,7 +315,7 @@ static enum kr_err serve(struct role *r)
 		err = kr_reactors_start(&r->reactors, &transfer, r->store,
 					r->transfer);
 	r->id = transfer.id;
-	if (err == KR_OK && r->rt.conf.server_port != 0)
+	if (err == KR_OK && can_serve_kraken(&r->rt.conf))
 		err = open_desk(r);
 	if (err == KR_OK)
 		err = kr_runtime_run(&r->rt);
