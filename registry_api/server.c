@@ -222,11 +222,21 @@ static bool is_empty(const struct kr_http *h)
 
 /* ---- the thread ----*/
 
+/* So long a turn may wait: nothing ends by time where nobody is connected. */
+static int32_t turn_ms(const struct kr_http *h)
+{
+	if (h->stop_begun_ns != 0)
+		return STOP_TURN_MS;
+	if (kr_list_empty(&h->conns) && kr_list_empty(&h->lingers) &&
+	    h->accept_paused_until_ns == 0)
+		return INT32_MAX;
+	return TURN_MS_MAX;
+}
+
 static void turn(struct kr_http *h)
 {
 	/* -1 with EINTR is not an error (ENGINE.md). */
-	(void)h2o_evloop_run(h->ctx.loop, h->stop_begun_ns != 0 ? STOP_TURN_MS
-								: TURN_MS_MAX);
+	(void)h2o_evloop_run(h->ctx.loop, turn_ms(h));
 	const uint64_t now_ns = kr_clock_mono_ns();
 	resume_accepting(h, now_ns);
 	expire_conns(h, now_ns);
