@@ -18,7 +18,8 @@
  * is still on its way in is answered when it is complete; who wants pieces of
  * it before (origins that ingest) is with reactor 0.
  *
- * Degree limits and upload slots count for each reactor.  A limit of the
+ * Degree limits, upload slots and what a single seeder reveals (SWARM.md, rules
+ * 2 and 7) are by reactor: to a swarm n of them are n seeders of one host.  A limit of the
  * upload rate is shared exactly (struct kr_tokens); what HELLO says of it is
  * the reactor's even part.
  *
