@@ -17,7 +17,7 @@ curl_get()
 	shift
 	before=$(cpu_s "$@")
 	seconds=$(curl -fsS -o /dev/null -m 120 -w '%{time_total}' \
-		"http://127.0.0.1:$port$(url_path layer)")
+		"http://127.0.0.1:$port$(url_path layer)") || return
 	echo "$before $(cpu_s "$@") $seconds $SIZE" | awk '{
 		printf "seconds=%.4f server_cpu=%.4f\n", $3,
 			($2 - $1) * 1e9 / $4 }'
@@ -32,7 +32,7 @@ get_cold()
 	rm -rf "$DATA/cold"
 	[ "$COLD_HOW" = fresh ] || partial_fill "$DATA/cold" layer
 	agent_start cold $COLD
-	curl_get $COLD cold origin tracker
+	curl_get $COLD cold origin tracker || return
 	stop cold
 }
 

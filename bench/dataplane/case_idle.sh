@@ -19,7 +19,7 @@ idle_peers()
 		--warm 6 --seconds 8 --pids "${PID[origin]}" >"$WORK/idle" &
 	sleep 12
 	after=$(anon_kib origin)
-	wait $!
+	wait $! || return
 	stop origin
 	awk -v s="$(value server_s "$WORK/idle")" \
 		-v t="$(value seconds "$WORK/idle")" \

@@ -9,8 +9,8 @@ beside()
 	shift
 	"$background" >"$WORK/background" &
 	sleep 0.5
-	"$@"
-	kill $! 2>/dev/null || :
+	"$@" || return
+	kill $! || return # it ended early
 	wait $! 2>/dev/null || :
 }
 
@@ -46,7 +46,7 @@ case_latency()
 		nginx_blob $blob
 	done
 	agent_start agent $AGENT
-	compare small_beside_bulk 64 warm "p99_us:us p50_us:us" small_ours \
+	compare small_beside_bulk 64 warm "p99_us:us_p99 p50_us:us_p50" small_ours \
 		nginx=small_nginx
 }
 
@@ -79,6 +79,6 @@ case_cold()
 		nginx_blob $blob
 	done
 	agent_start agent $AGENT
-	compare warm_beside_cold 1 cold "p99_us:us p50_us:us" \
+	compare warm_beside_cold 1 cold "p99_us:us_p99 p50_us:us_p50" \
 		warm_ours_beside alone=warm_ours nginx=warm_nginx_beside
 }

@@ -39,7 +39,7 @@ push_ours()
 	index_start
 	origin_start
 	proxy_start
-	curl_push $PROXY proxy origin index
+	curl_push $PROXY proxy origin index || return
 	stop proxy origin index
 }
 
@@ -48,7 +48,7 @@ push_registry()
 	rm -rf "$DATA/registry"
 	mkdir -p "$DATA/registry"
 	registry_start "$DATA/registry"
-	curl_push $REGISTRY registry
+	curl_push $REGISTRY registry || return
 	stop registry
 }
 

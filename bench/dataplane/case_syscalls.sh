@@ -17,12 +17,12 @@ traced()
 	strace -f -c -o "$WORK/strace" -p "${PID[$server]}" 2>/dev/null &
 	tracer=$!
 	sleep 0.3
-	"$@" >"$WORK/traced"
+	"$@" >"$WORK/traced" || return
 	kill -INT $tracer
 	wait $tracer || :
 	before=$(switches "$server")
-	"$@" >"$WORK/free"
-	cp "$WORK/strace" "$OUT/dataplane_strace_$server.txt"
+	"$@" >"$WORK/free" || return
+
 	echo "$(awk '$NF == "total" { print $4 }' "$WORK/strace")" \
 		"$(value all_bytes "$WORK/traced")" \
 		"$(($(switches "$server") - before))" \
@@ -39,10 +39,12 @@ traced_client()
 {
 	local name=$1
 	shift
-	strace -f -c -o "$OUT/dataplane_strace_$name.txt" "$@" >/dev/null
-	/usr/bin/time -f "%c %w" -o "$WORK/switches" "$@" >/dev/null
+	strace -f -c -o "$WORK/strace_$name.txt" "$@" >/dev/null ||
+		return
+	/usr/bin/time -f "%c %w" -o "$WORK/switches" "$@" >/dev/null ||
+		return
 	echo "$(awk '$NF == "total" { print $4 }' \
-		"$OUT/dataplane_strace_$name.txt")" \
+		"$WORK/strace_$name.txt")" \
 		"$(cat "$WORK/switches") $SIZE" | awk '{
 		printf "calls=%.3f switches=%.3f\n", $1 * 1048576 / $4,
 			($2 + $3) * 1048576 / $4 }'

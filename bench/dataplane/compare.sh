@@ -39,10 +39,12 @@ compare()
 # row CASE CONNECTIONS CACHE METRIC UNIT PEER: of the runs, to the CSV
 row()
 {
-	local i line
+	local i a b line
 	for ((i = 1; i <= RUNS; i++)); do
-		echo "$(value "$4" "$WORK/runs/ours.$i")" \
-			"$(value "$4" "$WORK/runs/$6.$i")"
+		a=$(value "$4" "$WORK/runs/ours.$i")
+		b=$(value "$4" "$WORK/runs/$6.$i")
+		[ -n "$a" ] && [ -n "$b" ] || fail "$1: a run without $4"
+		echo "$a $b"
 	done >"$WORK/pairs"
 	line=$(awk -v head="$1,$2,$3" -v peer="$6" -v unit="$5" '
 		function median(a, n,    i, j, t) {

@@ -23,5 +23,5 @@ set logscale y 2; set ylabel 'ours / peer (lower is better)';
 set yrange [0.03:8]; set grid y; set boxwidth 0.7; set style fill solid 0.6;
 set xtics rotate by -60 font ',8'; set bmargin 15; set rmargin 12; unset key;
 set arrow from graph 0, first 1 to graph 1, first 1 nohead lw 2;
-plot '$data' using 0:2:3:4:xtic(1) with boxerrorbars lc rgb '#4477aa'"
+plot '$data' using 0:2:xtic(1) with boxes lc rgb '#4477aa', '' using 0:2:3:4 with yerrorbars pt 0 lc rgb '#222222'"
 done
