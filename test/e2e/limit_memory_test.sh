@@ -1,10 +1,13 @@
 #!/bin/bash
-# A blob of any size passes through proxy and agent in constant memory.
+# A blob of any size passes through proxy and agent in constant memory, and is
+# written to disk once by each host that stores it.
 . "$(dirname "$0")/fault_lib.sh"
 
 readonly SIZE=$((2048 * MIB)) RESIDENT_MAX_KB=$((96 * 1024))
 
 peak_kb() { awk '/^VmHWM:/ { print $2 }' "/proc/${PID_OF[$1]}/status"; }
+# proc(5): bytes that the process made dirty; nothing is counted on tmpfs.
+written() { awk '/^write_bytes:/ { print $2 }' "/proc/${PID_OF[$1]}/io"; }
 zeros() { head -c "$SIZE" /dev/zero; }
 
 # Zeros: what is measured is memory, and they cost the disk less.
@@ -33,4 +36,11 @@ for name in proxy agent1 origin1; do
 	say "peak resident memory of $name: $(peak_kb "$name") kB"
 	expect_le "$(peak_kb "$name")" "$RESIDENT_MAX_KB" \
 		"kB of resident memory of $name"
+	[ "$(stat -f -c %T "$WORK")" = tmpfs ] && continue
+	say "written to disk by $name: $(($(written "$name") / MIB)) MiB"
+	expect_le "$SIZE" "$(written "$name")" "bytes written by $name"
+	# The origin writes to the storage backend too, a folder here.
+	[ "$name" = origin1 ] && copies=2 || copies=1
+	expect_le "$(written "$name")" $((copies * SIZE / 100 * 105)) \
+		"bytes written by $name, of a blob of $SIZE"
 done
