@@ -88,6 +88,7 @@ static void detach(struct kr_node *n, struct kr_conn *c)
 {
 	if (c->state == KR_CONN_DIALING)
 		n->dial_count--;
+	n->near_count -= c->state == KR_CONN_OPEN && !c->far;
 	c->state = KR_CONN_CLOSING;
 	drop_body(n, c);
 	kr_list_for_each_safe(it, &c->streams) kr_stream_free(
@@ -246,9 +247,12 @@ static void conn_open(struct kr_node *n, struct kr_conn *c)
 		return;
 	}
 	c->state = KR_CONN_OPEN;
+	n->near_count += !c->far;
 	c->since_ns = c->useful_ns = n->now_ns;
 	if (twin != NULL)
 		move_streams(n, twin, c);
+	else
+		kr_slots_begin(n, c);
 	c->pinged_ns = n->now_ns; /* measures the round trip */
 	n->stats.pings_sent++;
 	kr_send_plain(n, c, KR_FRAME_PING, 0, 0);

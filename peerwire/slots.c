@@ -224,6 +224,27 @@ static bool is_needier(const struct kr_node *n, const struct kr_conn *a,
 	return ua->since_ns < ub->since_ns;
 }
 
+/* As if it had been served like the others on average.  Who has nothing yet
+ * would else always be first, and where hosts come one after another for
+ * seconds those who came early would wait for them all. */
+void kr_slots_begin(struct kr_node *n, struct kr_conn *c)
+{
+	uint64_t bytes = 0, count = 0;
+
+	kr_list_for_each (it, &n->conns) {
+		const struct kr_conn *o =
+			KR_CONTAINER_OF(it, struct kr_conn, all);
+		if (o == c || o->state != KR_CONN_OPEN)
+			continue;
+		bytes += kr_meter_bytes_per_s(n, &o->down);
+		count++;
+	}
+	c->down = (struct kr_meter){ .at_ns = n->now_ns };
+	if (count > 0)
+		c->down.bytes = bytes / count / 1000 *
+				(n->pol.rate_window_ns / KR_POLICY_MS);
+}
+
 static struct kr_conn *neediest(const struct kr_node *n)
 {
 	struct kr_conn *best = NULL;

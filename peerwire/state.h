@@ -317,7 +317,9 @@ struct kr_node {
 	uint64_t inflight_bytes;
 	uint64_t near_bytes;   /* of those, asked in our own zone */
 	uint64_t near_full_ns; /* they last filled half of the window */
-	bool far_ok;           /* other zones may be asked */
+	bool far_ok;           /* other zones may be asked, */
+	uint64_t far_max;      /* for as much as this at once */
+	uint32_t near_count;   /* open connections within our own zone */
 	uint32_t inflight_count, dial_count;
 	struct kr_meter down;
 	bool broken; /* some connection is */
@@ -513,6 +515,8 @@ void kr_on_cancel(struct kr_node *n, struct kr_conn *c, const uint8_t *body);
 /* @c may have become free, or waiting, for a slot. */
 void kr_slots_settle(struct kr_node *n, struct kr_conn *c);
 void kr_slots_run(struct kr_node *n);
+/* @c is new: it takes its place among the others, not before all of them. */
+void kr_slots_begin(struct kr_node *n, struct kr_conn *c);
 void kr_slots_served(struct kr_node *n, struct kr_conn *c);
 /* Drop what is queued on @st (NULL: on all of @c). */
 void kr_slots_forget(struct kr_node *n, struct kr_conn *c,

@@ -9,6 +9,8 @@
 #include "peerwire/state.h"
 
 enum {
+	FAR_PART = 8, /* of the window is asked of other zones at first */
+	FAR_TIMES = 4,
 	AHEAD_PART = 64, /* of a blob, at most, is fed in order */
 	ORPHANS_LOOKED_AT = 16,
 	ATTEMPTS_MAX = 5, /* then a request is lost, whoever else is asked */
@@ -146,11 +148,16 @@ static uint64_t pipeline_pieces(const struct kr_node *n,
 	return part > least ? part : least;
 }
 
+static bool far_may_be_asked(const struct kr_node *n)
+{
+	return n->far_ok && n->inflight_bytes - n->near_bytes < n->far_max;
+}
+
 static bool can_ask(const struct kr_node *n, const struct kr_stream *st)
 {
 	const struct kr_conn *c = st->conn;
 
-	return is_willing(n, st) && (!c->far || n->far_ok) &&
+	return is_willing(n, st) && (!c->far || far_may_be_asked(n)) &&
 	       c->request_count < n->pol.conn_requests_max &&
 	       c->piece_count < pipeline_pieces(n, st);
 }
@@ -344,12 +351,20 @@ static bool ask_some_blob(struct kr_node *n)
 }
 
 /* Links between zones are narrow: while our own zone fills half of the window,
- * or did a moment ago, others are left alone. */
+ * or did a moment ago, others are left alone; then a little is asked of them,
+ * and after FAR_TIMES that moment all that there is room for.  Who is alone in
+ * its zone waits for a quarter of it. */
 static void note_near(struct kr_node *n, uint64_t window)
 {
+	const uint64_t patience_ns = n->pol.far_patience_ns;
+
 	if (n->near_bytes >= window / 2)
 		n->near_full_ns = n->now_ns;
-	n->far_ok = n->now_ns - n->near_full_ns >= n->pol.far_patience_ns;
+	const uint64_t ns = n->now_ns - n->near_full_ns;
+	n->far_ok = ns >= (n->near_count > 0 ? patience_ns : patience_ns / 4);
+	n->far_max = ns >= FAR_TIMES * patience_ns || n->near_count == 0
+			     ? window
+			     : window / FAR_PART;
 }
 
 void kr_swarm_ask(struct kr_node *n)

@@ -2,9 +2,10 @@
  * swarm_sim - simulate a scenario, print what came of it.
  *
  *	swarm_sim SCENARIO.yaml [--seed N] [--set KEY=VALUE]...
- *	          [--csv FILE] [--cdf FILE] [--twice] [--verbose]
+ *	          [--csv FILE] [--cdf FILE] [--hosts FILE] [--twice]
+ *	          [--verbose]
  *
- * --csv adds a row to FILE, --cdf writes FILE for gnuplot, --twice runs again
+ * --csv adds a row to FILE, --cdf and --hosts write FILE, --twice runs again
  * and fails unless the trace is the same.  Exit: 0 all healthy hosts finished,
  * 1 some did not, or the traces differ, 2 the command line or the scenario is
  * wrong.
@@ -18,7 +19,7 @@
 #include "core/clock.h"
 
 struct args {
-	const char *path, *csv, *cdf;
+	const char *path, *csv, *cdf, *hosts;
 	uint64_t seed;
 	bool twice, verbose;
 };
@@ -26,7 +27,8 @@ struct args {
 static int usage(void)
 {
 	fputs("usage: swarm_sim SCENARIO.yaml [--seed N] [--set KEY=VALUE]...\n"
-	      "                 [--csv FILE] [--cdf FILE] [--twice] "
+	      "                 [--csv FILE] [--cdf FILE] [--hosts FILE] "
+	      "[--twice] "
 	      "[--verbose]\n",
 	      stderr);
 	return 2;
@@ -65,6 +67,8 @@ static bool take_option(int argc, char **argv, int *i, struct args *a,
 		a->csv = value;
 	else if (strcmp(name, "--cdf") == 0)
 		a->cdf = value;
+	else if (strcmp(name, "--hosts") == 0)
+		a->hosts = value;
 	else if (strcmp(name, "--set") == 0)
 		return set_key(sc, value);
 	else
@@ -90,7 +94,8 @@ static bool run(const struct scenario *sc, const struct args *a,
 	if (report) {
 		report_print(&r, stdout);
 		ok = (a->csv == NULL || report_csv(&r, a->csv)) &&
-		     (a->cdf == NULL || report_cdf(&r, a->cdf));
+		     (a->cdf == NULL || report_cdf(&r, a->cdf)) &&
+		     (a->hosts == NULL || report_hosts(&r, a->hosts));
 	}
 	report_free(&r);
 	sim_close(&s);

@@ -289,3 +289,28 @@ bool report_cdf(const struct report *r, const char *path)
 	perror(path);
 	return false;
 }
+
+bool report_hosts(const struct report *r, const char *path)
+{
+	const struct sim *s = r->sim;
+	FILE *out = fopen(path, "w");
+
+	if (out == NULL) {
+		perror(path);
+		return false;
+	}
+	fputs("# start, s; time since then to have all, s; zone\n", out);
+	for (uint32_t i = s->origin_count; i < s->host_count; i++) {
+		const struct sim_host *h = &s->hosts[i];
+
+		if (h->done_ns != SIM_NO && !h->slow)
+			fprintf(out, "%.4f %.4f %u\n",
+				seconds(h->start_ns - SIM_EPOCH_MS * SIM_MS),
+				seconds(h->done_ns - h->start_ns),
+				s->net.hosts[i].zone);
+	}
+	if (fclose(out) == 0)
+		return true;
+	perror(path);
+	return false;
+}

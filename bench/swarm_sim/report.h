@@ -36,4 +36,8 @@ bool report_csv(const struct report *r, const char *path);
 /* A line "seconds share" per host.  false: said on stderr. */
 bool report_cdf(const struct report *r, const char *path);
 
+/* A line "start own zone" per host that finished, in seconds; slow ones and
+ * origins left out.  false: said on stderr. */
+bool report_hosts(const struct report *r, const char *path);
+
 #endif

@@ -416,6 +416,57 @@ static void test_a_reader_is_served_first(void **state)
 	assert_int_equal(requested(s, 1, &m), 101);
 }
 
+/* How long until something is asked, in ms; 10,000: nothing was. */
+static uint32_t asked_after_ms(struct script *s)
+{
+	const uint64_t from_ns = s->now_ns;
+
+	while (script_frame_count(s, KR_FRAME_REQUEST) == 0 &&
+	       s->now_ns - from_ns < UINT64_C(10000000000))
+		script_wait(s, 1000000);
+	return (uint32_t)((s->now_ns - from_ns) / 1000000);
+}
+
+/* A node of zone "z" that wants 8 pieces; who has them is in zone "y". */
+static struct script *want_of_far(bool with_near)
+{
+	struct script *s = script_new(KR_PEER_AGENT);
+	uint32_t blob;
+
+	if (with_near) {
+		script_accept(s, 10);
+		script_hello_from(s, 61, "z");
+	}
+	script_accept(s, 9);
+	script_hello_from(s, 60, "y");
+	assert_int_equal(script_add(s, 1, 8, false, 0, &blob), KR_OK);
+	script_open(s, 2, 1, 8, KR_HAVE_ALL);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 0);
+	return s;
+}
+
+static void test_other_zones_are_asked_late_and_little(void **state)
+{
+	struct script *s = want_of_far(true);
+	const uint32_t ms = asked_after_ms(s);
+
+	(void)state;
+	assert_in_range(ms, 500, 600);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 1);
+	script_free(s);
+}
+
+static void test_who_is_alone_in_its_zone_waits_less(void **state)
+{
+	struct script *s = want_of_far(false);
+	const uint32_t ms = asked_after_ms(s);
+
+	(void)state;
+	assert_in_range(ms, 125, 200);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 2);
+	script_free(s);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -435,6 +486,8 @@ int main(void)
 		T(test_have_lets_a_piece_be_asked),
 		T(test_the_end_closes_the_stream_of_a_complete_peer),
 		T(test_a_reader_is_served_first),
+		cmocka_unit_test(test_other_zones_are_asked_late_and_little),
+		cmocka_unit_test(test_who_is_alone_in_its_zone_waits_less),
 	};
 	return cmocka_run_group_tests_name("fetch", tests, NULL, NULL);
 }

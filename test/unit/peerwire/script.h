@@ -120,13 +120,14 @@ static inline struct kr_peer_id script_id(uint8_t first)
 }
 
 static inline size_t script_hello_bytes(uint8_t *buf, uint8_t id,
-					const char *cluster,
+					const char *cluster, const char *zone,
 					enum kr_peer_role role)
 {
 	const struct kr_msg_hello m = {
 		.version = KR_PROTO_VERSION,
 		.id = script_id(id),
 		.cluster = { (const uint8_t *)cluster, strlen(cluster) },
+		.zone = { (const uint8_t *)zone, strlen(zone) },
 		.role = role,
 		.listen_port = 9000,
 	};
@@ -142,7 +143,16 @@ static inline void script_hello(struct script *s, uint8_t id,
 {
 	uint8_t buf[KR_MSG_SMALL_MAX];
 
-	script_bytes(s, buf, script_hello_bytes(buf, id, "test", role));
+	script_bytes(s, buf, script_hello_bytes(buf, id, "test", "", role));
+}
+
+static inline void script_hello_from(struct script *s, uint8_t id,
+				     const char *zone)
+{
+	uint8_t buf[KR_MSG_SMALL_MAX];
+
+	script_bytes(s, buf,
+		     script_hello_bytes(buf, id, "test", zone, KR_PEER_AGENT));
 }
 
 static inline struct kr_digest script_digest(uint8_t n)

@@ -34,7 +34,8 @@ static void test_hello_goes_out_at_once(void **state)
 static void test_hello_opens_the_connection_at_every_cut(void **state)
 {
 	uint8_t buf[KR_MSG_SMALL_MAX];
-	const size_t len = script_hello_bytes(buf, 60, "test", KR_PEER_ORIGIN);
+	const size_t len =
+		script_hello_bytes(buf, 60, "test", "", KR_PEER_ORIGIN);
 	(void)state;
 
 	for (size_t cut = 1; cut < len; cut++) {
@@ -71,7 +72,7 @@ static void test_other_cluster_is_refused(void **state)
 	uint8_t buf[KR_MSG_SMALL_MAX];
 
 	script_bytes(*state, buf,
-		     script_hello_bytes(buf, 60, "prod", KR_PEER_AGENT));
+		     script_hello_bytes(buf, 60, "prod", "", KR_PEER_AGENT));
 	assert_true(script_closed_for(*state, KR_BYE_CLUSTER));
 }
 

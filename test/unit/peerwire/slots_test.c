@@ -99,6 +99,36 @@ static void test_the_neediest_is_next(void **state)
 	assert_int_equal(who(f), 6);
 }
 
+static void test_a_newcomer_takes_its_place_among_the_others(void **state)
+{
+	struct seeding *f = *state;
+	uint32_t newcomer;
+
+	for (uint32_t i = 0; i < 6; i++) { /* all but two got a piece */
+		request(f, i, i);
+		served(f, i);
+		served(f, i);
+	}
+	for (uint32_t i = 0; i < 4; i++) /* the slots are taken */
+		request(f, i, 10 + i);
+	script_accept(f->s, 90);
+	script_hello(f->s, 90, KR_PEER_AGENT);
+	script_open(f->s, 2, 1, 64, KR_HAVE_NONE);
+	newcomer = f->s->conn;
+	script_request(f->s, KR_FRAME_REQUEST, 2, 20, 0, 2);
+	request(f, 5, 21);
+	request(f, 6, 22);
+	served(f, 0);
+	served(f, 0);
+	assert_int_equal(who(f), 6); /* nothing yet, and longer than that */
+	served(f, 1);
+	served(f, 1);
+	assert_int_equal(script_find(f->s, KR_ACT_SERVE)->conn, newcomer);
+	served(f, 2);
+	served(f, 2);
+	assert_int_equal(who(f), 5);
+}
+
 static void test_a_stalled_receiver_lends_its_slot(void **state)
 {
 	struct seeding *f = *state;
@@ -221,6 +251,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_few_transfers_go_at_once),
 		T(test_the_neediest_is_next),
+		T(test_a_newcomer_takes_its_place_among_the_others),
 		T(test_a_stalled_receiver_lends_its_slot),
 		T(test_the_queue_is_told_and_its_end_too),
 		T(test_what_is_canceled_frees_its_slot),
