@@ -17,6 +17,5 @@ set terminal $kind noenhanced; set output '$out.$term';
 set xlabel 'time to have every layer, s'; set ylabel 'hosts, %';
 set xrange [0.95*$bound:*]; set yrange [0:100]; set grid; set key above;
 set arrow from $bound, graph 0 to $bound, graph 1 nohead dt 2;
-set label 'bound $bound s' at $bound, graph 0.06 right offset -0.5,0;
-plot $plots"
+plot NaN with lines dt 2 lc 'black' title 'bound $bound s', $plots"
 done
