@@ -107,6 +107,23 @@ enum kr_err kr_desk_begin(struct kr_desk *d, struct kr_desk_job *job,
 	return KR_OK;
 }
 
+void *kr_desk_work(struct kr_reg_call *call, size_t bytes,
+		   kr_desk_cancel_fn *cancel_fn)
+{
+	struct kr_desk_job *job = calloc(1, bytes);
+
+	kr_assert(bytes >= sizeof(*job));
+	if (job == NULL) {
+		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+		return NULL;
+	}
+	if (kr_desk_begin(call->role, job, call, cancel_fn) != KR_OK) {
+		free(job);
+		return NULL;
+	}
+	return job;
+}
+
 void kr_desk_pass(struct kr_desk_job *job)
 {
 	kr_u64_map_del(&job->desk->jobs, key_of(job->call));

@@ -59,6 +59,11 @@ KR_NODISCARD enum kr_err kr_desk_begin(struct kr_desk *d,
 				       struct kr_reg_call *call,
 				       kr_desk_cancel_fn *cancel);
 
+/* The same with memory of @bytes, zeroed, that begins with the job and is the
+ * caller's to free(3) after kr_desk_end.  NULL: the call has been answered. */
+void *kr_desk_work(struct kr_reg_call *call, size_t bytes,
+		   kr_desk_cancel_fn *cancel);
+
 /* @job does no more; its call is free to be begun by another. */
 void kr_desk_pass(struct kr_desk_job *job);
 

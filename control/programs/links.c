@@ -28,18 +28,12 @@ static void cancel_work(struct kr_desk_job *job)
 
 static struct work *begin(struct kr_links *all, struct kr_reg_call *call)
 {
-	struct work *w = calloc(1, sizeof(*w));
+	struct work *w = kr_desk_work(call, sizeof(*w), cancel_work);
 
-	if (w == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+	if (w == NULL)
 		return NULL;
-	}
 	w->all = all;
 	w->call = call;
-	if (kr_desk_begin(call->role, &w->job, call, cancel_work) != KR_OK) {
-		free(w);
-		return NULL;
-	}
 	return w;
 }
 

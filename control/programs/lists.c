@@ -22,18 +22,12 @@ static void end(struct work *w, enum kr_err err, const char *text)
 /* An ask has a deadline of seconds: it is not canceled. */
 static struct work *begin(struct kr_lists *all, struct kr_reg_call *call)
 {
-	struct work *w = calloc(1, sizeof(*w));
+	struct work *w = kr_desk_work(call, sizeof(*w), NULL);
 
-	if (w == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+	if (w == NULL)
 		return NULL;
-	}
 	w->all = all;
 	w->call = call;
-	if (kr_desk_begin(call->role, &w->job, call, NULL) != KR_OK) {
-		free(w);
-		return NULL;
-	}
 	return w;
 }
 
