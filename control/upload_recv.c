@@ -54,6 +54,7 @@ static void on_saved(struct kr_job *j)
 static void save(struct kr_upload *u)
 {
 	u->is_saving = true;
+	kr_io_buffer_unwait(u->io, &u->waiter); /* where a write failed */
 	give(u, &u->filling);
 	kr_io_work(u->io, &u->job, run_save, on_saved);
 }

@@ -567,6 +567,57 @@ static void test_disk_full_ends_an_upload_and_keeps_the_session(void **state)
 	umount2(h->dir, MNT_DETACH);
 }
 
+struct rival {
+	struct kr_waiter waiter;
+	struct world *w;
+	uint8_t *buf;
+};
+
+static void take_buffer(struct kr_waiter *waiter)
+{
+	struct rival *r = KR_CONTAINER_OF(waiter, struct rival, waiter);
+
+	r->buf = kr_io_buffer_take(r->w->io);
+}
+
+/* The store takes nothing: the first write fails while the upload waits, behind
+ * somebody else, for a buffer to go on with. */
+static void test_an_upload_that_failed_waits_for_no_buffer(void **state)
+{
+	struct world *w = open_world_with(1);
+	struct host *h = &w->hosts[0];
+	struct rival rival = { .w = w };
+	struct session s;
+	struct content c;
+
+	(void)state;
+	expect_errors();
+	h->w = w;
+	strcpy(h->dir, "/tmp/kr_transfer_XXXXXX");
+	assert_non_null(mkdtemp(h->dir));
+	open_store(h, 64 * KIB);
+	make_content(&c, 4 * MIB, 256 * KIB, 95);
+	create(w, h, &s);
+	kr_io_buffer_wait(w->io, &rival.waiter, take_buffer);
+	turn_until(w, rival.buf != NULL);
+	begin_recv(&s, false, c.len, c.bytes, c.len, 10);
+	kr_io_buffer_give(w->io, rival.buf); /* the upload's */
+	rival.buf = NULL;
+	turn_until(w, kr_io_buffer_free_count(w->io) == 0);
+	kr_io_buffer_wait(w->io, &rival.waiter, take_buffer);
+	assert_err(end(&s), KR_E_NOSPC);
+	turn_until(w, rival.buf != NULL);
+	kr_io_buffer_give(w->io, rival.buf);
+	turn_for(w, 20 * MS);
+	assert_false(s.done); /* it was told once */
+	assert_false(kr_upload_busy(s.u));
+	assert_int_equal(kr_io_buffer_free_count(w->io), 1);
+	kr_upload_abort(s.u);
+	leave(&s);
+	free_content(&c);
+	close_world(w);
+}
+
 static void test_a_session_that_is_not_there_or_open_is_refused(void **state)
 {
 	struct world *w = *state;
@@ -642,6 +693,8 @@ int main(void)
 		WORLD(test_cancel_ends_a_request_and_keeps_what_came),
 		cmocka_unit_test(test_two_uploads_at_once_with_few_buffers),
 		WORLD(test_disk_full_ends_an_upload_and_keeps_the_session),
+		cmocka_unit_test(
+			test_an_upload_that_failed_waits_for_no_buffer),
 		WORLD(test_a_session_that_is_not_there_or_open_is_refused),
 		WORLD(test_a_file_becomes_a_metainfo),
 	};
