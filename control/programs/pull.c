@@ -306,6 +306,8 @@ static void manifest_read(struct kr_op *op, enum kr_err err, uint32_t n)
 	struct kr_hash h;
 
 	w->phase = AT_REST;
+	if (w->canceled)
+		err = KR_E_CANCELED; /* nobody takes the bytes */
 	if (err == KR_OK && n != kr_blob_size_bytes(w->blob))
 		err = KR_E_CORRUPT;
 	if (err == KR_OK)
