@@ -61,16 +61,37 @@ static void reply_not_received(struct kr_conn *c)
 
 /* ---- the end of an upload ----*/
 
+static void free_ask(struct kr_ask *ask)
+{
+	free(ask);
+}
+
+void kr_upload_give_up(struct kr_conn *c)
+{
+	struct kr_ask *ask;
+
+	if (c->method != KR_POST || c->received.upload_id[0] == '\0')
+		return;
+	ask = calloc(1, sizeof(*ask));
+	if (ask == NULL)
+		return; /* the role lets idle sessions expire */
+	struct kr_reg_call *call = kr_ask_prepare(ask, KR_REG_UPLOAD_CANCEL);
+	memcpy(call->repo, c->route.repo, sizeof(call->repo));
+	memcpy(call->upload_id, c->received.upload_id, sizeof(call->upload_id));
+	kr_ask_start(&c->srv->asks, ask, NULL, free_ask);
+}
+
 static void on_committed(struct kr_ask *ask)
 {
 	struct kr_conn *c = ask->owner;
 	struct kr_reg_call *call = &ask->call;
 
-	if (call->err == KR_OK)
+	if (call->err == KR_OK) {
 		reply_created(c, &call->digest);
-	else
-		kr_reply_err(c, call->err, call->text,
-			     KR_OCI_BLOB_UPLOAD_UNKNOWN);
+		return;
+	}
+	kr_reply_err(c, call->err, call->text, KR_OCI_BLOB_UPLOAD_UNKNOWN);
+	kr_upload_give_up(c);
 }
 
 static void commit(struct kr_conn *c, const char *id, const struct kr_digest *d)
@@ -200,31 +221,12 @@ static void on_opened_empty(struct kr_ask *ask)
 		commit(c, ask->call.upload_id, &d);
 }
 
-static void free_ask(struct kr_ask *ask)
-{
-	free(ask);
-}
-
-/* A one-request upload that failed leaves a session nobody knows of. */
-static void cancel_session(struct kr_conn *c)
-{
-	struct kr_ask *ask = calloc(1, sizeof(*ask));
-
-	if (ask == NULL)
-		return; /* the role lets idle sessions expire */
-	struct kr_reg_call *call = kr_ask_prepare(ask, KR_REG_UPLOAD_CANCEL);
-	memcpy(call->repo, c->route.repo, sizeof(call->repo));
-	memcpy(call->upload_id, c->received.upload_id, sizeof(call->upload_id));
-	kr_ask_start(&c->srv->asks, ask, NULL, free_ask);
-}
-
 static void post_monolithic(struct kr_conn *c)
 {
 	struct kr_digest d;
 
 	if (c->received.tried && c->received.err != KR_OK) {
-		if (c->received.upload_id[0] != '\0')
-			cancel_session(c);
+		kr_upload_give_up(c);
 		reply_not_received(c);
 	} else if (!get_digest(c, "digest", &d)) {
 		return;

@@ -28,6 +28,10 @@ void kr_h_upload_put(struct kr_conn *c);
 void kr_h_upload_get(struct kr_conn *c);
 void kr_h_upload_delete(struct kr_conn *c);
 
+/* The upload of @c failed.  Where it was to be one request (POST ?digest=) no
+ * client knows of its session, which is canceled; other sessions stay. */
+void kr_upload_give_up(struct kr_conn *c);
+
 /* h_manifest.c */
 void kr_h_manifest_get(struct kr_conn *c); /* and HEAD */
 void kr_h_manifest_put(struct kr_conn *c);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "registry_api/content_range.h"
+#include "registry_api/handlers.h"
 #include "registry_api/query.h"
 #include "registry_api/server.h"
 
@@ -121,6 +122,7 @@ static void finish(struct kr_conn *c)
 	case KR_E_RESET:
 	case KR_E_CANCELED:
 	case KR_E_TIMEDOUT:
+		kr_upload_give_up(c);
 		kr_gate_drop(c); /* nobody is there to be answered */
 		return;
 	default:

@@ -551,6 +551,43 @@ static void test_a_client_that_leaves_mid_body_keeps_the_session(void **state)
 	expect_created(x);
 }
 
+/* Nobody was told the id of that session. */
+static void test_a_client_that_leaves_a_post_leaves_no_session(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_true(http_printf(&x->c,
+				"POST /v2/a/b/blobs/uploads/?digest=%s "
+				"HTTP/1.1\r\nHost: h\r\n"
+				"Content-Length: %d\r\n\r\n",
+				x->digest_text, BODY_LEN));
+	assert_true(http_write(&x->c, x->body, BODY_LEN / 2));
+	assert_int_equal(shutdown(x->c.fd, SHUT_WR), 0);
+	assert_true(http_is_over(&x->c));
+	while (fake_registry_calls(&x->fake, KR_REG_UPLOAD_CANCEL) == 0)
+		(void)usleep(1000);
+	assert_true(fake_registry_settle(&x->fake));
+	assert_int_equal(fake_registry_live_uploads(&x->fake), 0);
+}
+
+static void test_a_post_that_no_quorum_took_leaves_no_session(void **state)
+{
+	struct fixture *x = *state;
+
+	x->fake.fail[KR_REG_UPLOAD_COMMIT] = KR_E_UNAVAILABLE;
+	assert_true(http_printf(&x->c,
+				"POST /v2/a/b/blobs/uploads/?digest=%s "
+				"HTTP/1.1\r\nHost: h\r\n"
+				"Content-Length: %d\r\n\r\n",
+				x->digest_text, BODY_LEN));
+	assert_true(http_write(&x->c, x->body, BODY_LEN));
+	expect_only(x, 503);
+	while (fake_registry_calls(&x->fake, KR_REG_UPLOAD_CANCEL) == 0)
+		(void)usleep(1000);
+	assert_true(fake_registry_settle(&x->fake));
+	assert_int_equal(fake_registry_live_uploads(&x->fake), 0);
+}
+
 static void test_a_reset_mid_body_harms_nobody(void **state)
 {
 	struct fixture *x = *state;
@@ -636,6 +673,8 @@ int main(void)
 		TEST(test_no_quorum_is_503_and_may_be_tried_again),
 		TEST(test_a_body_longer_than_announced_is_no_request),
 		TEST(test_a_client_that_leaves_mid_body_keeps_the_session),
+		TEST(test_a_client_that_leaves_a_post_leaves_no_session),
+		TEST(test_a_post_that_no_quorum_took_leaves_no_session),
 		TEST(test_a_reset_mid_body_harms_nobody),
 		TEST(test_smuggled_requests_are_refused),
 		TEST(test_stop_cancels_what_is_being_received),
