@@ -16,13 +16,13 @@
 #include "registry_api/manifest.h"
 #include "registry_api/reply.h"
 
-enum { BLOBS_MAX = 10000, ANSWER_MAX = 16384, TRACE_MAX = 256 };
+enum { BLOBS_MAX = 10000 };
 
 struct kr_prefetch {
 	char tag[KR_REPO_MAX + KR_TAG_MAX +
-		 2]; /* "image:tag", for the answer */
-	char trace[TRACE_MAX];
-	bool quiet; /* a notification: 200 whatever comes of it */
+		 2];   /* "image:tag", for the answer */
+	json_t *trace; /* the caller's string, or NULL */
+	bool quiet;    /* a notification: 200 whatever comes of it */
 	struct kr_reg_ref *refs;
 	size_t count, at;
 	json_t *events; /* still to be done, the first at event_at */
@@ -39,6 +39,7 @@ void kr_prefetch_end(struct kr_conn *c)
 		return;
 	c->prefetch = NULL;
 	json_decref(p->events);
+	json_decref(p->trace);
 	free(p->refs);
 	free(p);
 }
@@ -57,6 +58,13 @@ static void reply_json(struct kr_conn *c, int status, json_t *body)
 	free(text);
 }
 
+/* What the caller named the request, as it is; a new reference. */
+static json_t *trace_of(const struct kr_prefetch *p)
+{
+	return p != NULL && p->trace != NULL ? json_incref(p->trace)
+					     : json_string("");
+}
+
 static void succeed(struct kr_conn *c)
 {
 	const struct kr_prefetch *p = c->prefetch;
@@ -66,21 +74,19 @@ static void succeed(struct kr_conn *c)
 		return;
 	}
 	reply_json(c, 200,
-		   json_pack("{s:s, s:b, s:s, s:s, s:s}", "tag", p->tag,
+		   json_pack("{s:s, s:b, s:s, s:s, s:o}", "tag", p->tag,
 			     "prefetched", 1, "status", "success", "message",
 			     "prefetching initiated successfully", "trace_id",
-			     p->trace));
+			     trace_of(p)));
 }
 
 static void refuse(struct kr_conn *c, int status, const char *message)
 {
-	const struct kr_prefetch *p = c->prefetch;
-
 	reply_json(c, status,
-		   json_pack("{s:s, s:b, s:s, s:s, s:s}", "error",
+		   json_pack("{s:s, s:b, s:s, s:s, s:o}", "error",
 			     kr_http_reason(status), "prefetched", 0, "status",
 			     "failure", "message", message, "trace_id",
-			     p != NULL ? p->trace : ""));
+			     trace_of(c->prefetch)));
 }
 
 /* A notification goes on with its next event. */
@@ -239,11 +245,10 @@ void kr_h_kraken_prefetch_image(struct kr_conn *c)
 	if (p == NULL)
 		return;
 	const char *tag = json_string_value(json_object_get(body, "tag"));
-	const char *trace =
-		json_string_value(json_object_get(body, "trace_id"));
+	json_t *trace = json_object_get(body, "trace_id");
 
-	(void)snprintf(p->trace, sizeof(p->trace), "%s",
-		       trace != NULL ? trace : "");
+	if (json_is_string(trace))
+		p->trace = json_incref(trace);
 	if (tag == NULL || !set_image(c, tag)) {
 		refuse(c, 400, "expected a tag: registry/repository:tag");
 	} else {

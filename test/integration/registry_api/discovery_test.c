@@ -32,9 +32,11 @@ struct fixture {
 static int start(void **state, bool push)
 {
 	struct fixture *x = calloc(1, sizeof(*x));
-	struct kr_http_opts opts = {
-		.role = "test", .pull = true, .push = push, .connections_max = 1
-	};
+	struct kr_http_opts opts = { .role = "test",
+				     .pull = true,
+				     .push = push,
+				     .connections_max = 1,
+				     .kraken = KR_KRAKEN_PROXY };
 
 	assert_non_null(x);
 	fake_registry_init(&x->fake);
@@ -362,6 +364,27 @@ static void test_an_unknown_digest_algorithm_is_refused(void **state)
 		      400);
 }
 
+/* Every letter takes two bytes: nowhere may one be cut. */
+static void test_a_long_trace_of_a_prefetch_comes_back_whole(void **state)
+{
+	struct fixture *x = *state;
+	char trace[601] = "", want[700];
+	struct http_reply r;
+
+	for (size_t i = 0; i < 600; i += 2)
+		memcpy(trace + i, "\xc3\xa9", 3);
+	assert_true(http_printf(&x->c,
+				"POST /proxy/v2/registry/prefetch HTTP/1.1\r\n"
+				"Host: h\r\nContent-Length: %zu\r\n\r\n"
+				"{\"tag\":\"none\",\"trace_id\":\"%s\"}",
+				strlen(trace) + 28, trace));
+	assert_true(http_read(&x->c, &r, false));
+	assert_int_equal(r.status, 400);
+	(void)snprintf(want, sizeof(want), "\"trace_id\":\"%s\"", trace);
+	assert_non_null(strstr((const char *)r.body, want));
+	http_reply_free(&r);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -380,6 +403,7 @@ int main(void)
 		PULL(test_one_puller_too_many_is_told_503),
 		PULL(test_a_pull_only_role_lists_and_does_not_delete),
 		TEST(test_an_unknown_digest_algorithm_is_refused),
+		TEST(test_a_long_trace_of_a_prefetch_comes_back_whole),
 	};
 	return cmocka_run_group_tests_name("discovery", tests, NULL, NULL);
 }
