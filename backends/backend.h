@@ -15,10 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/digest.h"
 #include "core/err.h"
 
 enum {
 	KR_BACKEND_PATH_MAX = 1024, /* bytes below the root, with the NUL */
+	KR_BACKEND_TAG_MAX = 256,   /* bytes of an object that is a tag */
 };
 
 enum kr_backend_layout {
@@ -69,6 +71,9 @@ struct kr_backend_ops {
 			   uint64_t size_bytes);
 	enum kr_err (*list)(struct kr_backend *b, const char *prefix,
 			    kr_backend_list_fn *fn, void *ctx);
+	/* NULL: as kr_backend_tag has it for a storage. */
+	enum kr_err (*tag)(struct kr_backend *b, const char *name,
+			   struct kr_digest *ret);
 	void (*close)(struct kr_backend *b);
 };
 
@@ -106,6 +111,19 @@ KR_NODISCARD enum kr_err kr_backend_put(struct kr_backend *b, const char *name,
 KR_NODISCARD enum kr_err kr_backend_list(struct kr_backend *b,
 					 const char *prefix,
 					 kr_backend_list_fn *fn, void *ctx);
+
+/*
+ * Which digest does tag @name ("repository:tag") have now?  In a storage it is
+ * the text of the object of that name, as Kraken's build-index writes it
+ * (white space after it is ignored).  A registry is asked by HEAD
+ * /v2/<repository>/manifests/<tag>: Docker-Content-Digest (OCI
+ * distribution-spec, end-3).
+ *
+ * KR_E_NOTFOUND  there is no such tag
+ * KR_E_CORRUPT   the answer is no digest
+ */
+KR_NODISCARD enum kr_err kr_backend_tag(struct kr_backend *b, const char *name,
+					struct kr_digest *ret);
 
 void kr_backend_close(struct kr_backend *b); /* NULL is fine */
 

@@ -20,7 +20,6 @@ enum { COPY_BYTES = 256 * 1024, TEMP_MAX = 64 };
 struct file_backend {
 	struct kr_backend base;
 	enum kr_backend_layout layout;
-	int root_fd;
 	char *root;
 	atomic_uint temp_seq;
 };
@@ -44,6 +43,26 @@ static enum kr_err fail(struct file_backend *f, const char *what,
 	return err;
 }
 
+/* The root is what has its name now: a descriptor that is kept would go on
+ * reading what was moved away or is mounted no more.  Where there is none, the
+ * storage cannot be asked, which is not "no such object". */
+static enum kr_err open_root(struct file_backend *f, int *ret_fd)
+{
+	const int fd = open(f->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		*ret_fd = fd;
+		return KR_OK;
+	}
+	if (errno != ENOENT && errno != ENOTDIR)
+		return fail(f, "cannot open the root", "", errno);
+	kr_log_error("backend-file", "the root directory is gone",
+		     KR_STR("root", f->root),
+		     KR_STR("do", "mount it, or make it, or correct "
+				  "backend.file.root_directory"));
+	return KR_E_UNAVAILABLE;
+}
+
 /* ---- reading ---- */
 
 static enum kr_err open_object(struct file_backend *f, const char *name,
@@ -51,13 +70,18 @@ static enum kr_err open_object(struct file_backend *f, const char *name,
 {
 	enum kr_err err =
 		kr_backend_path(f->layout, name, path, KR_BACKEND_PATH_MAX);
-	int fd;
+	int root = -1, fd;
 
 	if (err != KR_OK)
 		return err == KR_E_TOOBIG ? KR_E_INVALID : err;
-	fd = openat(f->root_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	err = open_root(f, &root);
+	if (err != KR_OK)
+		return err;
+	fd = openat(root, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	const int errnum = errno;
+	(void)close(root);
 	if (fd < 0)
-		return fail(f, "cannot open", path, errno);
+		return fail(f, "cannot open", path, errnum);
 	if (fstat(fd, st) < 0) {
 		err = fail(f, "cannot stat", path, errno);
 		(void)close(fd);
@@ -190,15 +214,15 @@ static int step_into(int *dir_fd, const char *name)
 }
 
 /* The directory of @path, made; *ret_leaf is the rest of @path. */
-static int open_dir_of(struct file_backend *f, char *path, int *ret_fd,
-		       const char **ret_leaf)
+static enum kr_err open_dir_of(struct file_backend *f, char *path, int *ret_fd,
+			       const char **ret_leaf)
 {
-	int fd = openat(f->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char *part = path, *slash;
-	int errnum = 0;
+	int fd = -1, errnum = 0;
+	const enum kr_err err = open_root(f, &fd);
 
-	if (fd < 0)
-		return errno;
+	if (err != KR_OK)
+		return err;
 	while (errnum == 0 && (slash = strchr(part, '/')) != NULL) {
 		*slash = '\0';
 		errnum = step_into(&fd, part);
@@ -207,11 +231,11 @@ static int open_dir_of(struct file_backend *f, char *path, int *ret_fd,
 	}
 	if (errnum != 0) {
 		(void)close(fd);
-		return errnum;
+		return fail(f, "cannot make the directory", path, errnum);
 	}
 	*ret_fd = fd;
 	*ret_leaf = part;
-	return 0;
+	return KR_OK;
 }
 
 /* Fill, sync and rename the temporary file @temp.  Returns an errno. */
@@ -251,9 +275,9 @@ static enum kr_err file_put(struct kr_backend *b, const char *name, int fd,
 
 	if (err != KR_OK)
 		return err == KR_E_TOOBIG ? KR_E_INVALID : err;
-	errnum = open_dir_of(f, path, &dir_fd, &leaf);
-	if (errnum != 0)
-		return fail(f, "cannot make the directory", path, errnum);
+	err = open_dir_of(f, path, &dir_fd, &leaf);
+	if (err != KR_OK)
+		return err;
 	(void)snprintf(temp, sizeof(temp), TEMP_PREFIX "%ld-%u", (long)getpid(),
 		       atomic_fetch_add(&f->temp_seq, 1));
 	/* Of a process of the same id that crashed. */
@@ -288,10 +312,14 @@ static enum kr_err file_list(struct kr_backend *b, const char *prefix,
 {
 	struct file_backend *f = self(b);
 	char *roots[] = { f->root, NULL };
-	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
 	FTSENT *e;
-	int errnum = 0;
+	int root = -1, errnum = 0;
+	const enum kr_err err = open_root(f, &root);
 
+	if (err != KR_OK)
+		return err;
+	(void)close(root);
+	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
 	if (fts == NULL)
 		return fail(f, "cannot list", "", errno);
 	while (errno = 0, (e = fts_read(fts)) != NULL) {
@@ -310,8 +338,6 @@ static void file_close(struct kr_backend *b)
 {
 	struct file_backend *f = self(b);
 
-	if (f->root_fd >= 0)
-		(void)close(f->root_fd);
 	free(f->root);
 	free(f);
 }
@@ -329,12 +355,12 @@ enum kr_err kr_backend_file_open(const char *root,
 {
 	struct file_backend *f = calloc(1, sizeof(*f));
 	enum kr_err err;
+	int fd = -1;
 
 	if (f == NULL)
 		return KR_E_NOMEM;
 	f->base.ops = &file_ops;
 	f->layout = layout;
-	f->root_fd = -1;
 	f->root = strdup(root);
 	if (f->root == NULL) {
 		file_close(&f->base);
@@ -347,12 +373,12 @@ enum kr_err kr_backend_file_open(const char *root,
 		file_close(&f->base);
 		return err;
 	}
-	f->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (f->root_fd < 0) {
-		err = fail(f, "cannot open the root", "", errno);
+	err = open_root(f, &fd);
+	if (err != KR_OK) {
 		file_close(&f->base);
 		return err;
 	}
+	(void)close(fd);
 	*ret = &f->base;
 	return KR_OK;
 }

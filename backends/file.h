@@ -3,6 +3,10 @@
  *
  * An object is written to a temporary name, synced, renamed, and its directory
  * synced: after a crash it is whole or absent.
+ *
+ * While there is no directory of that name (moved away, not mounted) every
+ * call says KR_E_UNAVAILABLE.  An empty one, as an unmounted file system leaves
+ * it, cannot be told from a storage without objects.
  */
 #ifndef KR_BACKENDS_FILE_H
 #define KR_BACKENDS_FILE_H
@@ -12,7 +16,8 @@
 /*
  * Use directory @root, which is made if it is missing (its parent is not).
  *
- * KR_E_NOTFOUND  the parent does not exist
+ * KR_E_NOTFOUND     the parent does not exist
+ * KR_E_UNAVAILABLE  something else has that name
  * KR_E_DENIED, KR_E_NOSPC, KR_E_IO, KR_E_NOMEM
  */
 KR_NODISCARD enum kr_err kr_backend_file_open(const char *root,

@@ -114,14 +114,33 @@ static struct cached *lookup(struct kr_index *ix,
 	return c;
 }
 
+/* What was learned has the stamp of the deleted row that it is shown instead
+ * of, or none; of two that were learned the second one counts. */
+static bool replaces(const struct kr_index_entry *e,
+		     const struct kr_index_entry *there)
+{
+	if (e->learned_ns != 0)
+		return !kr_index_later(there->clock, there->node, e->clock,
+				       e->node);
+	return kr_index_later(e->clock, e->node, there->clock, there->node);
+}
+
+/* What was learned is not true any more. */
+static void unlearn(struct kr_index *ix, const struct kr_index_entry *e)
+{
+	struct cached *c = lookup(ix, e);
+
+	if (c != NULL && c->entry.learned_ns != 0)
+		drop(ix, c);
+}
+
 /* Best effort: what is not here is in the database. */
 void kr_index_keep(struct kr_index *ix, const struct kr_index_entry *e)
 {
 	struct cached *c = lookup(ix, e);
 
 	if (c != NULL) {
-		if (kr_index_later(e->clock, e->node, c->entry.clock,
-				   c->entry.node))
+		if (replaces(e, &c->entry))
 			c->entry = *e;
 		return;
 	}
@@ -173,6 +192,26 @@ static void on_changed(struct kr_db_req *db, enum kr_err err)
 
 	if (err == KR_OK)
 		kr_index_keep(r->ix, &r->entry);
+	r->done(r, err);
+}
+
+static void on_untagged(struct kr_db_req *db, enum kr_err err)
+{
+	struct kr_index_req *r = req_of(db);
+
+	if (err == KR_OK && r->entry.clock == 0)
+		unlearn(r->ix, &r->entry);
+	else if (err == KR_OK)
+		kr_index_keep(r->ix, &r->entry);
+	r->done(r, err);
+}
+
+static void on_forgot(struct kr_db_req *db, enum kr_err err)
+{
+	struct kr_index_req *r = req_of(db);
+
+	if (err == KR_OK)
+		unlearn(r->ix, &r->entry);
 	r->done(r, err);
 }
 
@@ -234,7 +273,7 @@ void kr_index_untag(struct kr_index *ix, struct kr_index_req *r,
 	r->entry.deleted = true;
 	r->entry.clock = kr_hlc_next(&ix->clock, ix->opts.wall_ns());
 	r->entry.node = ix->opts.node;
-	kr_db_submit(ix->opts.db, &r->db, kr_index_run_untag, on_changed);
+	kr_db_submit(ix->opts.db, &r->db, kr_index_run_untag, on_untagged);
 }
 
 void kr_index_get(struct kr_index *ix, struct kr_index_req *r, const char *repo,
@@ -276,6 +315,33 @@ void kr_index_merge(struct kr_index *ix, struct kr_index_req *r,
 		return;
 	}
 	kr_db_submit(ix->opts.db, &r->db, kr_index_run_merge, on_changed);
+}
+
+void kr_index_learn(struct kr_index *ix, struct kr_index_req *r,
+		    const char *repo, const char *tag,
+		    const struct kr_digest *digest, uint64_t learned_ns,
+		    kr_index_done_fn *done)
+{
+	kr_assert(learned_ns != 0);
+	begin(ix, r, done);
+	if (!set_name(r, repo, tag)) {
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	r->entry.digest = *digest;
+	r->entry.learned_ns = learned_ns;
+	kr_db_submit(ix->opts.db, &r->db, kr_index_run_learn, on_changed);
+}
+
+void kr_index_forget(struct kr_index *ix, struct kr_index_req *r,
+		     const char *repo, const char *tag, kr_index_done_fn *done)
+{
+	begin(ix, r, done);
+	if (!set_name(r, repo, tag)) {
+		answer(ix, r, KR_E_INVALID);
+		return;
+	}
+	kr_db_submit(ix->opts.db, &r->db, kr_index_run_forget, on_forgot);
 }
 
 static void set_max(struct kr_index_req *r, uint32_t max)
@@ -371,6 +437,8 @@ enum kr_err kr_index_open(const struct kr_index_opts *opts,
 	kr_assert(opts->node != 0 &&
 		  opts->copy_kind_count <= KR_INDEX_PEERS_MAX &&
 		  opts->immutable_count <= KR_INDEX_IMMUTABLE_MAX);
+	if (err == KR_OK)
+		err = kr_db_schema(opts->db, kr_index_learned_schema);
 	if (err == KR_OK)
 		err = kr_db_schema(opts->db, kr_index_object_schema);
 	if (err != KR_OK)

@@ -6,6 +6,10 @@
  * A value carries a hybrid logical clock and the id of the node that wrote it;
  * of two values the one of the later clock, then of the higher node id, wins,
  * so that indexes that exchange their entries in any order agree.
+ * Where nothing was put, a tag may be known that another registry has, the
+ * upstream of the repository: it was "learned" (control/mirror.h asks).  A put
+ * hides it, a delete forgets it.  It is this index's own knowledge: not
+ * copied, without a clock.
  * A put is on disk before its done() says KR_OK.  A get is answered from a
  * cache in memory; what is not there is looked up in the database.
  *
@@ -39,8 +43,10 @@ struct kr_index_entry {
 	char tag[KR_INDEX_TAG_MAX];
 	struct kr_digest digest; /* zero when deleted */
 	bool deleted;
-	uint64_t clock; /* hlc.h */
-	uint64_t node;  /* who wrote it */
+	uint64_t clock;      /* hlc.h */
+	uint64_t node;       /* who wrote it */
+	uint64_t learned_ns; /* wall time at which upstream said so; 0: it was
+				put, here or at another index */
 };
 
 struct kr_index_opts {
@@ -71,7 +77,7 @@ struct kr_index_req {
 	uint32_t max;
 	char last[KR_INDEX_REPO_MAX];
 	struct kr_index_entry entry; /* put, merge: what is there now; get */
-	bool changed;                /* put, untag, merge: it won */
+	bool changed; /* put, untag, merge: it won; forget: it was known */
 	struct kr_buf names; /* list: `name_count` names, each with its NUL;
 				to be released with kr_buf_fini */
 	uint32_t name_count;
@@ -102,13 +108,13 @@ void kr_index_put(struct kr_index *ix, struct kr_index_req *r, const char *repo,
 		  kr_index_done_fn *done);
 
 /* KR_OK: the tag is gone, everywhere once it was copied; its repository and
- * what it named stay.  KR_E_NOTFOUND: there was none.  KR_E_EXISTS: it is
+ * what it named stay.  One that was learned is forgotten.  KR_E_NOTFOUND: there was none.  KR_E_EXISTS: it is
  * immutable. */
 void kr_index_untag(struct kr_index *ix, struct kr_index_req *r,
 		    const char *repo, const char *tag, kr_index_done_fn *done);
 
-/* KR_OK: r->entry.  KR_E_NOTFOUND; r->entry.deleted: because it was deleted,
- * as far as this index knows. */
+/* KR_OK: r->entry, which was put or learned.  KR_E_NOTFOUND; r->entry.deleted:
+ * because it was deleted, as far as this index knows. */
 void kr_index_get(struct kr_index *ix, struct kr_index_req *r, const char *repo,
 		  const char *tag, kr_index_done_fn *done);
 
@@ -118,9 +124,22 @@ void kr_index_merge(struct kr_index *ix, struct kr_index_req *r,
 		    const struct kr_index_entry *remote,
 		    kr_index_done_fn *done);
 
+/* Upstream said at wall time @learned_ns (not 0) that the tag is @digest.
+ * KR_OK: that is on disk; or a put came before it, and r->entry is what that
+ * said. */
+void kr_index_learn(struct kr_index *ix, struct kr_index_req *r,
+		    const char *repo, const char *tag,
+		    const struct kr_digest *digest, uint64_t learned_ns,
+		    kr_index_done_fn *done);
+
+/* Upstream does not have the tag any more.  KR_OK: nor is it known here, if it
+ * was learned. */
+void kr_index_forget(struct kr_index *ix, struct kr_index_req *r,
+		     const char *repo, const char *tag, kr_index_done_fn *done);
+
 /* At most @max (1 .. KR_INDEX_LIST_MAX) tags of @repo in byte order, after
- * @last ("": from the start).  KR_E_NOTFOUND: no such repository, that is none
- * with a tag or a manifest. */
+ * @last ("": from the start), put or learned.  KR_E_NOTFOUND: no such
+ * repository, that is none with a tag or a manifest. */
 void kr_index_list(struct kr_index *ix, struct kr_index_req *r,
 		   const char *repo, const char *last, uint32_t max,
 		   kr_index_done_fn *done);

@@ -1,6 +1,7 @@
 /*
  * control/index_internal.h - what the files of the build-index's state share.
- * Private to index.c, index_tag.c, index_object.c and index_object_sql.c.
+ * Private to index.c, index_tag.c, index_learned.c, index_object.c and
+ * index_object_sql.c.
  *
  * Functions that take a struct sqlite3 run on the pool within a transaction
  * (db.h); the others on the reactor.
@@ -65,9 +66,22 @@ kr_db_run_fn kr_index_run_put, kr_index_run_untag, kr_index_run_merge,
 	kr_index_run_get, kr_index_run_list, kr_index_run_repos,
 	kr_index_run_newest;
 
+/* ---- index_learned.c ---- */
+
+/* Make @e what was learned; its clock and node stay.  KR_E_NOTFOUND: nothing,
+ * @e is as it was. */
+KR_NODISCARD enum kr_err kr_index_learned_select(struct sqlite3 *sql,
+						 struct kr_index_entry *e);
+KR_NODISCARD enum kr_err kr_index_learned_delete(struct sqlite3 *sql,
+						 const struct kr_index_entry *e,
+						 bool *ret_was_there);
+
+kr_db_run_fn kr_index_run_learn, kr_index_run_forget;
+
 KR_NODISCARD enum kr_err kr_index_prepare(struct sqlite3 *sql, const char *text,
 					  struct sqlite3_stmt **ret);
 
-extern const char kr_index_tag_schema[], kr_index_object_schema[];
+extern const char kr_index_tag_schema[], kr_index_learned_schema[],
+	kr_index_object_schema[];
 
 #endif

@@ -325,16 +325,27 @@ enum kr_err kr_index_run_object_merge(struct kr_db_req *db, sqlite3 *sql)
 
 /* ---- find, read ---- */
 
-/* Does a tag, written by who knows nothing of objects, name the manifest? */
-static enum kr_err find_tag(struct kr_index_object_req *r, sqlite3 *sql)
+/* Does a tag, written by who knows nothing of objects or learned of another
+ * registry, name the manifest? */
+static enum kr_err find_tag(sqlite3 *sql, const struct kr_index_object *o)
 {
-	struct kr_buf names;
+	char text[KR_DIGEST_TEXT_MAX];
+	sqlite3_stmt *st;
+	int rc;
+	enum kr_err err = kr_index_prepare(
+		sql,
+		"SELECT 1 FROM tag WHERE repo = ?1 AND digest = ?2 UNION ALL"
+		" SELECT 1 FROM learned WHERE repo = ?1 AND digest = ?2"
+		" LIMIT 1",
+		&st);
 
-	kr_buf_init(&names, KR_INDEX_NAMES_MAX);
-	const enum kr_err err = collect_tags(r, sql, &names);
-	const bool found = names.len > 0;
-	kr_buf_fini(&names);
-	return err == KR_OK && !found ? KR_E_NOTFOUND : err;
+	if (err != KR_OK)
+		return err;
+	bind_text(st, 1, o->repo);
+	bind_text(st, 2, kr_digest_print(&o->digest, text));
+	rc = sqlite3_step(st);
+	(void)sqlite3_finalize(st);
+	return rc == SQLITE_DONE ? KR_E_NOTFOUND : kr_db_err(rc);
 }
 
 enum kr_err kr_index_run_object_find(struct kr_db_req *db, sqlite3 *sql)
@@ -346,7 +357,7 @@ enum kr_err kr_index_run_object_find(struct kr_db_req *db, sqlite3 *sql)
 		return err;
 	err = find_referring(sql, &r->obj);
 	if (err == KR_E_NOTFOUND && r->obj.kind == KR_INDEX_MANIFEST)
-		err = find_tag(r, sql);
+		err = find_tag(sql, &r->obj);
 	r->obj.deleted = err != KR_OK;
 	return err == KR_E_NOTFOUND ? KR_OK : err;
 }

@@ -29,25 +29,13 @@ struct kr_index_service {
 	struct kr_db *db;
 	struct kr_queue *queue;
 	struct kr_index *index;
+	struct kr_mirror *mirror;
 	uint64_t node;
 	char kinds[KR_INDEX_PEERS_MAX][KR_INDEX_COPY_KIND_MAX];
 	const char *kind_list[KR_INDEX_PEERS_MAX];
 	struct index_copy *copies[KR_INDEX_PEERS_MAX];
 	uint32_t copy_count;
 };
-
-/* A request on its way through the index. */
-struct op {
-	struct kr_index_req req;
-	struct kr_index_service *service;
-	struct kr_rpc_request *rpc;
-	const char *list_key; /* "tags", "repos" */
-};
-
-static struct op *op_of(struct kr_index_req *r)
-{
-	return KR_CONTAINER_OF(r, struct op, req);
-}
 
 void kr_index_rpc_fail(struct kr_rpc_request *rpc, enum kr_err err)
 {
@@ -63,19 +51,10 @@ void kr_index_rpc_fail(struct kr_rpc_request *rpc, enum kr_err err)
 	kr_rpc_fail(rpc, err, texts[err]);
 }
 
-static void end(struct op *op, enum kr_err err, struct kr_bytes result)
+void *kr_index_rpc_begin(struct kr_index_service *s, struct kr_rpc_request *rpc,
+			 size_t bytes)
 {
-	if (err == KR_OK)
-		kr_rpc_reply(op->rpc, result);
-	else
-		kr_index_rpc_fail(op->rpc, err);
-	kr_buf_fini(&op->req.names);
-	free(op);
-}
-
-static struct op *begin(struct kr_index_service *s, struct kr_rpc_request *rpc)
-{
-	struct op *op = calloc(1, sizeof(*op));
+	struct kr_index_rpc_op *op = calloc(1, bytes);
 
 	if (op == NULL) {
 		kr_index_rpc_fail(rpc, KR_E_NOMEM);
@@ -86,47 +65,76 @@ static struct op *begin(struct kr_index_service *s, struct kr_rpc_request *rpc)
 	return op;
 }
 
-/* ---- index.put, index.delete, index.merge ---- */
+void kr_index_rpc_end(struct kr_index_rpc_op *op, enum kr_err err,
+		      struct kr_bytes result)
+{
+	if (err == KR_OK)
+		kr_rpc_reply(op->rpc, result);
+	else
+		kr_index_rpc_fail(op->rpc, err);
+	free(op);
+}
 
-void kr_index_rpc_kick(struct kr_index_service *s)
+static void kick_copies(struct kr_index_service *s)
 {
 	for (uint32_t i = 0; i < s->copy_count; i++)
 		index_copy_kick(s->copies[i]);
 }
 
-static void on_put(struct kr_index_req *r, enum kr_err err)
+void kr_index_rpc_end_write(struct kr_index_rpc_op *op, enum kr_err err,
+			    bool copied)
 {
 	static const uint8_t empty_map = 0x80;
 
-	if (err == KR_OK)
-		kr_index_rpc_kick(op_of(r)->service);
-	end(op_of(r), err, (struct kr_bytes){ &empty_map, 1 });
+	if (err == KR_OK && copied)
+		kick_copies(op->service);
+	kr_index_rpc_end(op, err, (struct kr_bytes){ &empty_map, 1 });
+}
+
+/* ---- index.put, index.delete, index.merge ---- */
+
+struct write_op {
+	struct kr_index_rpc_op op;
+	struct kr_index_req req;
+};
+
+static void on_put(struct kr_index_req *r, enum kr_err err)
+{
+	struct write_op *w = KR_CONTAINER_OF(r, struct write_op, req);
+
+	kr_index_rpc_end_write(&w->op, err, true);
 }
 
 static void on_merge(struct kr_index_req *r, enum kr_err err)
 {
-	static const uint8_t empty_map = 0x80;
+	struct write_op *w = KR_CONTAINER_OF(r, struct write_op, req);
 
-	end(op_of(r), err, (struct kr_bytes){ &empty_map, 1 });
+	kr_index_rpc_end_write(&w->op, err, false);
 }
+
+/* The params, which @need, and memory to work in; NULL: it was answered. */
+static void *begin_entry(struct kr_index_service *s, struct kr_rpc_request *rpc,
+			 struct kr_bytes params, unsigned need,
+			 struct kr_index_entry *ret, size_t bytes)
+{
+	if (kr_index_msg_entry_decode(params, need, ret) == KR_OK)
+		return kr_index_rpc_begin(s, rpc, bytes);
+	kr_index_rpc_fail(rpc, KR_E_INVALID);
+	return NULL;
+}
+
+enum { NAME = KR_INDEX_MSG_REPO | KR_INDEX_MSG_TAG };
 
 static void method_put(void *ctx, struct kr_rpc_request *rpc,
 		       struct kr_bytes params)
 {
 	struct kr_index_service *s = ctx;
 	struct kr_index_entry e;
-	struct op *op;
+	struct write_op *w = begin_entry(
+		s, rpc, params, NAME | KR_INDEX_MSG_DIGEST, &e, sizeof(*w));
 
-	if (kr_index_msg_entry_decode(params,
-				      KR_INDEX_MSG_REPO | KR_INDEX_MSG_TAG |
-					      KR_INDEX_MSG_DIGEST,
-				      &e) != KR_OK) {
-		kr_index_rpc_fail(rpc, KR_E_INVALID);
-		return;
-	}
-	op = begin(s, rpc);
-	if (op != NULL)
-		kr_index_put(s->index, &op->req, e.repo, e.tag, &e.digest,
+	if (w != NULL)
+		kr_index_put(s->index, &w->req, e.repo, e.tag, &e.digest,
 			     on_put);
 }
 
@@ -135,17 +143,10 @@ static void method_delete(void *ctx, struct kr_rpc_request *rpc,
 {
 	struct kr_index_service *s = ctx;
 	struct kr_index_entry e;
-	struct op *op;
+	struct write_op *w = begin_entry(s, rpc, params, NAME, &e, sizeof(*w));
 
-	if (kr_index_msg_entry_decode(params,
-				      KR_INDEX_MSG_REPO | KR_INDEX_MSG_TAG,
-				      &e) != KR_OK) {
-		kr_index_rpc_fail(rpc, KR_E_INVALID);
-		return;
-	}
-	op = begin(s, rpc);
-	if (op != NULL)
-		kr_index_untag(s->index, &op->req, e.repo, e.tag, on_put);
+	if (w != NULL)
+		kr_index_untag(s->index, &w->req, e.repo, e.tag, on_put);
 }
 
 static void method_merge(void *ctx, struct kr_rpc_request *rpc,
@@ -153,39 +154,44 @@ static void method_merge(void *ctx, struct kr_rpc_request *rpc,
 {
 	struct kr_index_service *s = ctx;
 	struct kr_index_entry e;
-	struct op *op;
+	struct write_op *w = begin_entry(
+		s, rpc, params, NAME | KR_INDEX_MSG_DIGEST | KR_INDEX_MSG_STAMP,
+		&e, sizeof(*w));
 
-	if (kr_index_msg_entry_decode(params,
-				      KR_INDEX_MSG_REPO | KR_INDEX_MSG_TAG |
-					      KR_INDEX_MSG_DIGEST |
-					      KR_INDEX_MSG_STAMP,
-				      &e) != KR_OK) {
-		kr_index_rpc_fail(rpc, KR_E_INVALID);
-		return;
-	}
-	op = begin(s, rpc);
-	if (op != NULL)
-		kr_index_merge(s->index, &op->req, &e, on_merge);
+	if (w != NULL)
+		kr_index_merge(s->index, &w->req, &e, on_merge);
 }
 
 /* ---- index.get ---- */
 
+struct get_op {
+	struct kr_index_rpc_op op;
+	struct kr_mirror_ask ask;
+};
+
 /* "Deleted" is an answer: the next index, which may not know it yet, must not
  * be asked. */
-static void on_get(struct kr_index_req *r, enum kr_err err)
+static void on_get(struct kr_mirror_ask *a, enum kr_err err, const char *text)
 {
+	struct get_op *g = KR_CONTAINER_OF(a, struct get_op, ask);
+	const struct kr_index_entry *e = &a->req.entry;
 	uint8_t buf[KR_DIGEST_TEXT_MAX + 16];
 	struct kr_mp_writer w;
 
+	if (text[0] != '\0') {
+		kr_rpc_fail(g->op.rpc, err, text);
+		free(g);
+		return;
+	}
 	kr_mp_w_init(&w, buf, sizeof(buf));
-	if (err == KR_E_NOTFOUND && r->entry.deleted) {
+	if (err == KR_E_NOTFOUND && e->deleted) {
 		kr_index_msg_deleted_encode(&w, true);
 		err = KR_OK;
 	} else {
-		kr_index_msg_digest_encode(&w, &r->entry.digest);
+		kr_index_msg_digest_encode(&w, &e->digest);
 	}
 	kr_assert(!w.overflow);
-	end(op_of(r), err, (struct kr_bytes){ buf, w.len });
+	kr_index_rpc_end(&g->op, err, (struct kr_bytes){ buf, w.len });
 }
 
 static void method_get(void *ctx, struct kr_rpc_request *rpc,
@@ -193,24 +199,23 @@ static void method_get(void *ctx, struct kr_rpc_request *rpc,
 {
 	struct kr_index_service *s = ctx;
 	struct kr_index_entry e;
-	struct op *op;
+	struct get_op *g = begin_entry(s, rpc, params, NAME, &e, sizeof(*g));
 
-	if (kr_index_msg_entry_decode(params,
-				      KR_INDEX_MSG_REPO | KR_INDEX_MSG_TAG,
-				      &e) != KR_OK) {
-		kr_index_rpc_fail(rpc, KR_E_INVALID);
-		return;
-	}
-	op = begin(s, rpc);
-	if (op != NULL)
-		kr_index_get(s->index, &op->req, e.repo, e.tag, on_get);
+	if (g != NULL)
+		kr_mirror_get(s->mirror, &g->ask, e.repo, e.tag, on_get);
 }
 
 /* ---- index.list, index.repos ---- */
 
+struct list_op {
+	struct kr_index_rpc_op op;
+	struct kr_index_req req;
+	const char *key; /* "tags", "repos" */
+};
+
 static void on_names(struct kr_index_req *r, enum kr_err err)
 {
-	struct op *op = op_of(r);
+	struct list_op *l = KR_CONTAINER_OF(r, struct list_op, req);
 	/* Each name costs its bytes and a head of 5 at most. */
 	const size_t cap = 64 + r->names.len + 5 * (size_t)r->name_count;
 	struct kr_mp_writer w;
@@ -223,49 +228,47 @@ static void on_names(struct kr_index_req *r, enum kr_err err)
 	}
 	kr_mp_w_init(&w, buf, buf == NULL ? 0 : cap);
 	if (err == KR_OK) {
-		kr_index_msg_names_encode(&w, op->list_key,
+		kr_index_msg_names_encode(&w, l->key,
 					  (const char *)r->names.ptr,
 					  r->name_count, r->more);
 		kr_assert(!w.overflow);
 	}
-	end(op, err, (struct kr_bytes){ buf, w.len });
+	kr_buf_fini(&r->names);
+	kr_index_rpc_end(&l->op, err, (struct kr_bytes){ buf, w.len });
 	free(buf);
+}
+
+typedef void names_fn(struct kr_index *ix, struct kr_index_req *r,
+		      const char *name, const char *last, uint32_t max,
+		      kr_index_done_fn *done);
+
+static void list_names(struct kr_index_service *s, struct kr_rpc_request *rpc,
+		       struct kr_bytes params, const char *key, names_fn *list)
+{
+	struct kr_index_msg_list m;
+	struct list_op *l;
+
+	if (kr_index_msg_list_decode(params, &m) != KR_OK) {
+		kr_index_rpc_fail(rpc, KR_E_INVALID);
+		return;
+	}
+	l = kr_index_rpc_begin(s, rpc, sizeof(*l));
+	if (l == NULL)
+		return;
+	l->key = key;
+	list(s->index, &l->req, m.name, m.last, m.limit, on_names);
 }
 
 static void method_list(void *ctx, struct kr_rpc_request *rpc,
 			struct kr_bytes params)
 {
-	struct kr_index_service *s = ctx;
-	struct kr_index_msg_list l;
-	struct op *op;
-
-	if (kr_index_msg_list_decode(params, &l) != KR_OK) {
-		kr_index_rpc_fail(rpc, KR_E_INVALID);
-		return;
-	}
-	op = begin(s, rpc);
-	if (op == NULL)
-		return;
-	op->list_key = "tags";
-	kr_index_list(s->index, &op->req, l.name, l.last, l.limit, on_names);
+	list_names(ctx, rpc, params, "tags", kr_index_list);
 }
 
 static void method_repos(void *ctx, struct kr_rpc_request *rpc,
 			 struct kr_bytes params)
 {
-	struct kr_index_service *s = ctx;
-	struct kr_index_msg_list l;
-	struct op *op;
-
-	if (kr_index_msg_list_decode(params, &l) != KR_OK) {
-		kr_index_rpc_fail(rpc, KR_E_INVALID);
-		return;
-	}
-	op = begin(s, rpc);
-	if (op == NULL)
-		return;
-	op->list_key = "repos";
-	kr_index_repos(s->index, &op->req, l.name, l.last, l.limit, on_names);
+	list_names(ctx, rpc, params, "repos", kr_index_repos);
 }
 
 static const struct kr_rpc_method methods[] = {
@@ -364,6 +367,20 @@ static enum kr_err open_index(struct kr_index_service *s,
 	return kr_index_open(&ix, &s->index);
 }
 
+static enum kr_err open_mirror(struct kr_index_service *s,
+			       const struct kr_index_service_opts *o)
+{
+	const struct kr_mirror_opts m = {
+		.io = s->io,
+		.index = s->index,
+		.backends = o->backends,
+		.rules = o->rules,
+		.rule_count = o->rule_count,
+		.timeout_ns = o->upstream_timeout_ns,
+	};
+	return kr_mirror_open(&m, &s->mirror);
+}
+
 static enum kr_err open_copies(struct kr_index_service *s,
 			       const struct kr_index_service_opts *o)
 {
@@ -408,6 +425,8 @@ static enum kr_err open_parts(struct kr_index_service *s,
 	if (err == KR_OK)
 		err = open_index(s, o);
 	if (err == KR_OK)
+		err = open_mirror(s, o);
+	if (err == KR_OK)
 		err = open_copies(s, o);
 	if (err == KR_OK)
 		err = kr_rpc_server_open(s->io, &r, &s->server);
@@ -439,6 +458,7 @@ void kr_index_service_close(struct kr_index_service *s)
 	kr_rpc_server_close(s->server);
 	for (uint32_t i = 0; i < s->copy_count; i++)
 		index_copy_stop(s->copies[i]);
+	kr_mirror_close(s->mirror);
 	if (s->db != NULL)
 		kr_db_drain(s->db);
 	for (uint32_t i = 0; i < s->copy_count; i++)
@@ -457,4 +477,9 @@ struct kr_addr kr_index_service_addr(const struct kr_index_service *s)
 struct kr_index *kr_index_service_index(struct kr_index_service *s)
 {
 	return s->index;
+}
+
+struct kr_mirror *kr_index_service_mirror(struct kr_index_service *s)
+{
+	return s->mirror;
 }

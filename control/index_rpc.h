@@ -1,7 +1,7 @@
 /*
  * control/index_rpc.h - the build-index on the network: methods index.* of
- * RPC.md, on control/index.h, and the copying of every put to the other
- * build-indexes.
+ * RPC.md, on control/index.h and control/mirror.h, and the copying of every put
+ * to the other build-indexes.
  *
  * A put and its copies are queued in one transaction; a copy is retried with
  * back-off until the other index has it, also after a restart of either.
@@ -15,6 +15,7 @@
 
 #include "control/db.h"
 #include "control/index.h"
+#include "control/mirror.h"
 #include "core/addr.h"
 #include "core/err.h"
 #include "core/io.h"
@@ -37,8 +38,13 @@ struct kr_index_service_opts {
 	uint32_t peer_count;               /* at most KR_INDEX_PEERS_MAX */
 	const char *const *immutable;      /* control/index.h */
 	uint32_t immutable_count;          /* at most KR_INDEX_IMMUTABLE_MAX */
-	uint64_t copy_timeout_ns;          /* 0: 10 s */
-	uint64_t copy_interval_ns;         /* look for due copies; 0: 1 s */
+	/* control/mirror.h */
+	const struct kr_backends *backends; /* of tags, for the life; NULL: none */
+	const struct kr_mirror_rule *rules;
+	uint32_t rule_count;
+	uint64_t upstream_timeout_ns;
+	uint64_t copy_timeout_ns;  /* 0: 10 s */
+	uint64_t copy_interval_ns; /* look for due copies; 0: 1 s */
 	uint64_t backoff_min_ns, backoff_max_ns; /* 0: 1 s, 5 min */
 	uint64_t seed;
 	uint32_t connections_max; /* 0: 4096 */
@@ -55,5 +61,6 @@ void kr_index_service_close(struct kr_index_service *s);
 struct kr_addr kr_index_service_addr(const struct kr_index_service *s);
 /* For the HTTP endpoints of the same process. */
 struct kr_index *kr_index_service_index(struct kr_index_service *s);
+struct kr_mirror *kr_index_service_mirror(struct kr_index_service *s);
 
 #endif

@@ -7,11 +7,9 @@
 #include "control/index_rpc_internal.h"
 #include "core/list.h"
 
-/* A request on its way through the index. */
 struct op {
+	struct kr_index_rpc_op rpc;
 	struct kr_index_object_req req;
-	struct kr_index_service *service;
-	struct kr_rpc_request *rpc;
 };
 
 static struct op *op_of(struct kr_index_object_req *r)
@@ -21,25 +19,14 @@ static struct op *op_of(struct kr_index_object_req *r)
 
 static void end(struct op *op, enum kr_err err, struct kr_bytes result)
 {
-	if (err == KR_OK)
-		kr_rpc_reply(op->rpc, result);
-	else
-		kr_index_rpc_fail(op->rpc, err);
 	kr_index_object_fini(&op->req);
-	free(op);
+	kr_index_rpc_end(&op->rpc, err, result);
 }
 
-static struct op *begin(struct kr_index_service *s, struct kr_rpc_request *rpc)
+static void end_write(struct op *op, enum kr_err err, bool copied)
 {
-	struct op *op = calloc(1, sizeof(*op));
-
-	if (op == NULL) {
-		kr_index_rpc_fail(rpc, KR_E_NOMEM);
-		return NULL;
-	}
-	op->service = s;
-	op->rpc = rpc;
-	return op;
+	kr_index_object_fini(&op->req);
+	kr_index_rpc_end_write(&op->rpc, err, copied);
 }
 
 /* The params, and an op; NULL: the request was answered. */
@@ -52,16 +39,12 @@ static struct op *begin_object(struct kr_index_service *s,
 		kr_index_rpc_fail(rpc, KR_E_INVALID);
 		return NULL;
 	}
-	return begin(s, rpc);
+	return kr_index_rpc_begin(s, rpc, sizeof(struct op));
 }
 
 static void on_written(struct kr_index_object_req *r, enum kr_err err)
 {
-	static const uint8_t empty_map = 0x80;
-
-	if (err == KR_OK)
-		kr_index_rpc_kick(op_of(r)->service);
-	end(op_of(r), err, (struct kr_bytes){ &empty_map, 1 });
+	end_write(op_of(r), err, true);
 }
 
 /* ---- index.put_object ---- */
@@ -127,9 +110,7 @@ void kr_index_rpc_delete_object(void *ctx, struct kr_rpc_request *rpc,
 
 static void on_merged(struct kr_index_object_req *r, enum kr_err err)
 {
-	static const uint8_t empty_map = 0x80;
-
-	end(op_of(r), err, (struct kr_bytes){ &empty_map, 1 });
+	end_write(op_of(r), err, false);
 }
 
 void kr_index_rpc_merge_object(void *ctx, struct kr_rpc_request *rpc,
@@ -211,7 +192,7 @@ void kr_index_rpc_referrers(void *ctx, struct kr_rpc_request *rpc,
 		kr_index_rpc_fail(rpc, KR_E_INVALID);
 		return;
 	}
-	op = begin(s, rpc);
+	op = kr_index_rpc_begin(s, rpc, sizeof(*op));
 	if (op != NULL)
 		kr_index_referrers(kr_index_service_index(s), &op->req, m.repo,
 				   &m.subject, m.artifact_type, m.last, m.limit,

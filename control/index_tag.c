@@ -116,6 +116,7 @@ static enum kr_err write_later(sqlite3 *sql, const struct kr_index *rules,
 			       struct kr_index_entry *e, bool *ret_won)
 {
 	struct kr_index_entry there = *e;
+	bool was_learned;
 	enum kr_err err = kr_index_tag_select(sql, &there);
 
 	*ret_won = false;
@@ -130,6 +131,8 @@ static enum kr_err write_later(sqlite3 *sql, const struct kr_index *rules,
 	}
 	if (err == KR_OK || err == KR_E_NOTFOUND)
 		err = write_row(sql, e);
+	if (err == KR_OK && e->deleted)
+		err = kr_index_learned_delete(sql, e, &was_learned);
 	*ret_won = err == KR_OK;
 	return err;
 }
@@ -153,14 +156,24 @@ enum kr_err kr_index_run_put(struct kr_db_req *db, sqlite3 *sql)
 	return kr_index_tag_write(sql, r->ix, &r->entry, &r->changed);
 }
 
+/* What was not put may have been learned. */
+static enum kr_err untag_learned(sqlite3 *sql, struct kr_index_entry *e)
+{
+	bool was_there;
+	const enum kr_err err = kr_index_learned_delete(sql, e, &was_there);
+
+	e->clock = e->node = 0; /* nothing was written */
+	return err == KR_OK && !was_there ? KR_E_NOTFOUND : err;
+}
+
 enum kr_err kr_index_run_untag(struct kr_db_req *db, sqlite3 *sql)
 {
 	struct kr_index_req *r = req_of(db);
 	struct kr_index_entry there = r->entry;
-	enum kr_err err = kr_index_tag_select(sql, &there);
+	const enum kr_err err = kr_index_tag_select(sql, &there);
 
-	if (err == KR_OK && there.deleted)
-		err = KR_E_NOTFOUND;
+	if (err == KR_E_NOTFOUND || (err == KR_OK && there.deleted))
+		return untag_learned(sql, &r->entry);
 	if (err != KR_OK)
 		return err;
 	return kr_index_tag_write(sql, r->ix, &r->entry, &r->changed);
@@ -175,7 +188,13 @@ enum kr_err kr_index_run_merge(struct kr_db_req *db, sqlite3 *sql)
 
 enum kr_err kr_index_run_get(struct kr_db_req *db, sqlite3 *sql)
 {
-	return kr_index_tag_select(sql, &req_of(db)->entry);
+	struct kr_index_entry *e = &req_of(db)->entry;
+	const enum kr_err err = kr_index_tag_select(sql, e);
+
+	if (err != KR_E_NOTFOUND && (err != KR_OK || !e->deleted))
+		return err;
+	const enum kr_err learned = kr_index_learned_select(sql, e);
+	return learned == KR_E_NOTFOUND ? err : learned;
 }
 
 /* ---- lists ---- */
@@ -217,6 +236,7 @@ static enum kr_err repo_exists(sqlite3 *sql, const char *repo)
 		sql,
 		"SELECT 1 WHERE EXISTS (SELECT 1 FROM tag"
 		" WHERE repo = ?1 AND digest <> '') OR EXISTS"
+		" (SELECT 1 FROM learned WHERE repo = ?1) OR EXISTS"
 		" (SELECT 1 FROM object WHERE repo = ?1 AND kind = 'm'"
 		" AND deleted = 0)",
 		&st);
@@ -240,7 +260,9 @@ enum kr_err kr_index_run_list(struct kr_db_req *db, sqlite3 *sql)
 		err = kr_index_prepare(
 			sql,
 			"SELECT tag FROM tag WHERE repo = ?1 AND tag > ?2"
-			" AND digest <> '' ORDER BY tag LIMIT ?3",
+			" AND digest <> '' UNION"
+			" SELECT tag FROM learned WHERE repo = ?1 AND tag > ?2"
+			" ORDER BY tag LIMIT ?3",
 			&st);
 	if (err != KR_OK)
 		return err;
@@ -250,12 +272,15 @@ enum kr_err kr_index_run_list(struct kr_db_req *db, sqlite3 *sql)
 	return collect(r, st);
 }
 
-/* The first repository after @last in either table: two seeks, however many
+/* The first repository after @last in any table: three seeks, however many
  * rows a repository has. */
 static const char next_repo[] =
 	"SELECT min(repo) FROM ("
 	" SELECT * FROM (SELECT repo FROM tag WHERE repo > ?1 AND repo >= ?2"
 	"  AND digest <> '' ORDER BY repo LIMIT 1)"
+	" UNION ALL"
+	" SELECT * FROM (SELECT repo FROM learned WHERE repo > ?1"
+	"  AND repo >= ?2 ORDER BY repo LIMIT 1)"
 	" UNION ALL"
 	" SELECT * FROM (SELECT repo FROM object WHERE repo > ?1 AND repo >= ?2"
 	"  AND kind = 'm' AND deleted = 0 ORDER BY repo LIMIT 1))"

@@ -37,9 +37,15 @@ struct kr_conf_backend {
 };
 
 enum kr_conf_name_path {
-	KR_CONF_SHARDED_DOCKER_BLOB,
 	KR_CONF_DOCKER_TAG,
 	KR_CONF_IDENTITY,
+	KR_CONF_SHARDED_DOCKER_BLOB, /* last: names no tags */
+};
+
+struct kr_conf_freshness { /* control/freshness.h */
+	char *repository;
+	uint64_t cache_ns;
+	bool stale;
 };
 
 struct kr_conf {
@@ -70,6 +76,9 @@ struct kr_conf {
 	bool leech_only; /* of an agent; policy.leech_only is this */
 	/* storage backends */
 	struct kr_config_objects backends; /* struct kr_conf_backend */
+	/* tags of upstreams, at the build-index */
+	struct kr_config_objects freshness; /* struct kr_conf_freshness */
+	uint64_t upstream_timeout_ns;
 	/* times */
 	uint64_t announce_interval_ns, seed_ttl_ns, peer_ttl_ns, rpc_timeout_ns,
 		ingest_timeout_ns, health_interval_ns, http_idle_ns;

@@ -22,8 +22,9 @@ enum {
 static const char *const level_names[] = { "debug", "info", "warn", "error",
 					   NULL };
 static const char *const format_names[] = { "text", "json", NULL };
-static const char *const path_names[] = { "sharded_docker_blob", "docker_tag",
-					  "identity", NULL };
+static const char *const path_names[] = { "docker_tag", "identity",
+					  "sharded_docker_blob", NULL };
+static const char *const tag_path_names[] = { "docker_tag", "identity", NULL };
 
 /* clang-format off */
 #define BK struct kr_conf_backend
@@ -35,9 +36,33 @@ static const struct kr_config_row backend_rows[] = {
 	KR_CONFIG_ENUM(BK, name_path, "backend.file.name_path",
 		"sharded_docker_blob", path_names, "layout of names below it"),
 };
+static const struct kr_config_row tag_backend_rows[] = {
+	KR_CONFIG_STRING(BK, namespace_regex, "namespace", NULL,
+		"POSIX extended regular expression of repository names"),
+	KR_CONFIG_STRING(BK, file_root, "backend.file.root_directory", "",
+		"directory that holds the tags"),
+	KR_CONFIG_ENUM(BK, name_path, "backend.file.name_path", "docker_tag",
+		tag_path_names, "layout of names below it"),
+};
 #undef BK
 static const struct kr_config_schema backend_schema =
 	KR_CONFIG_SCHEMA(struct kr_conf_backend, backend_rows);
+static const struct kr_config_schema tag_backend_schema =
+	KR_CONFIG_SCHEMA(struct kr_conf_backend, tag_backend_rows);
+
+#define FR struct kr_conf_freshness
+static const struct kr_config_row freshness_rows[] = {
+	KR_CONFIG_STRING(FR, repository, "repository", NULL,
+		"POSIX extended regular expression of repository names"),
+	KR_CONFIG_DURATION(FR, cache_ns, "cache", "0", 0,
+		UINT64_C(31536000000000000),
+		"upstream is not asked again within this; 0: always ask"),
+	KR_CONFIG_BOOL(FR, stale, "stale", "true",
+		"serve what is known while upstream cannot be asked"),
+};
+#undef FR
+static const struct kr_config_schema freshness_schema =
+	KR_CONFIG_SCHEMA(struct kr_conf_freshness, freshness_rows);
 
 #define UP struct kr_upstream
 static const struct kr_config_row upstream_rows[] = {
@@ -128,6 +153,15 @@ static const struct {
 	"download, and serve nobody") },
 { ORIGIN, KR_CONFIG_OBJECTS(C, backends, "backends", &backend_schema, 0, 64,
 	"where blobs live in the end; the first match of a namespace counts") },
+{ INDEX, KR_CONFIG_OBJECTS(C, backends, "backends", &tag_backend_schema, 0, 64,
+	"upstreams of tags that nobody put here; the first match of a "
+	"repository counts") },
+{ INDEX, KR_CONFIG_OBJECTS(C, freshness, "tags.freshness", &freshness_schema, 0,
+	64, "when upstreams are asked; the first match of a repository counts, "
+	"none: always ask, stale") },
+{ INDEX, KR_CONFIG_DURATION(C, upstream_timeout_ns, "tags.upstream_timeout",
+	"3s", 10000000, UINT64_C(60000000000),
+	"an upstream must answer within this; less than rpc.timeout of others") },
 { AGENT, KR_CONFIG_DURATION(C, announce_interval_ns, "announce_interval", "30s",
 	1000000000, UINT64_C(3600000000000), "between two announces") },
 { AGENT, KR_CONFIG_DURATION(C, seed_ttl_ns, "seed_ttl", "1h", 0,

@@ -10,9 +10,11 @@ enum { NAMES_BYTES_MAX = 4 << 20 };
 
 struct work {
 	struct kr_desk_job job;
+	struct kr_index_service *service;
 	struct kr_index *ix;
 	struct kr_reg_call *call;
 	struct kr_index_req req;
+	struct kr_mirror_ask ask; /* TAG_GET */
 	/* IMAGES_LIST */
 	struct kr_buf out;
 	uint32_t count;
@@ -26,34 +28,31 @@ static void end(struct work *w, enum kr_err err)
 	free(w);
 }
 
-/* What the database is asked is answered soon: it is not canceled. */
-static struct work *begin(struct kr_index *ix, struct kr_reg_call *call)
+/* What the database is asked is answered soon, an upstream within its
+ * deadline: it is not canceled. */
+static struct work *begin(struct kr_index_service *s, struct kr_reg_call *call)
 {
-	struct work *w = calloc(1, sizeof(*w));
+	struct work *w = kr_desk_work(call, sizeof(*w), NULL);
 
-	if (w == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+	if (w == NULL)
 		return NULL;
-	}
-	w->ix = ix;
+	w->service = s;
+	w->ix = kr_index_service_index(s);
 	w->call = call;
 	kr_buf_init(&w->out, NAMES_BYTES_MAX);
-	if (kr_desk_begin(call->role, &w->job, call, NULL) != KR_OK) {
-		free(w);
-		return NULL;
-	}
 	return w;
 }
 
 /* ---- one tag ------------------------------------------------------------*/
 
-static void got(struct kr_index_req *r, enum kr_err err)
+static void got(struct kr_mirror_ask *a, enum kr_err err, const char *text)
 {
-	struct work *w = KR_CONTAINER_OF(r, struct work, req);
+	struct work *w = KR_CONTAINER_OF(a, struct work, ask);
 
 	if (err == KR_OK)
-		w->call->digest = r->entry.digest;
-	end(w, err);
+		w->call->digest = a->req.entry.digest;
+	kr_desk_end(&w->job, err, text[0] == '\0' ? NULL : text);
+	free(w); /* out is empty */
 }
 
 static void on_get(void *ctx, struct kr_reg_call *call)
@@ -61,7 +60,8 @@ static void on_get(void *ctx, struct kr_reg_call *call)
 	struct work *w = begin(ctx, call);
 
 	if (w != NULL)
-		kr_index_get(w->ix, &w->req, call->repo, call->tag, got);
+		kr_mirror_get(kr_index_service_mirror(w->service), &w->ask,
+			      call->repo, call->tag, got);
 }
 
 static void put(struct kr_index_req *r, enum kr_err err)
@@ -210,11 +210,11 @@ static void on_ready(void *ctx, struct kr_reg_call *call)
 	kr_desk_refuse(call, KR_OK, NULL);
 }
 
-void kr_index_desk_attach(struct kr_index *ix, struct kr_desk *desk)
+void kr_index_desk_attach(struct kr_index_service *s, struct kr_desk *desk)
 {
-	kr_desk_handle(desk, KR_REG_TAG_GET, on_get, ix);
-	kr_desk_handle(desk, KR_REG_TAG_PUT, on_put, ix);
-	kr_desk_handle(desk, KR_REG_TAGS_LIST, on_list, ix);
-	kr_desk_handle(desk, KR_REG_IMAGES_LIST, on_images, ix);
-	kr_desk_handle(desk, KR_REG_READY, on_ready, ix);
+	kr_desk_handle(desk, KR_REG_TAG_GET, on_get, s);
+	kr_desk_handle(desk, KR_REG_TAG_PUT, on_put, s);
+	kr_desk_handle(desk, KR_REG_TAGS_LIST, on_list, s);
+	kr_desk_handle(desk, KR_REG_IMAGES_LIST, on_images, s);
+	kr_desk_handle(desk, KR_REG_READY, on_ready, s);
 }

@@ -1,4 +1,5 @@
-/* The build-index: a kr_index_service, and Kraken's endpoints to it. */
+/* The build-index: a kr_index_service, the upstreams of its tags, and Kraken's
+ * endpoints to it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include "control/programs/desk.h"
 #include "control/programs/index_desk.h"
 #include "control/programs/runtime.h"
+#include "control/programs/storage.h"
 #include "core/clock.h"
 #include "core/log.h"
 
@@ -22,64 +24,114 @@ static enum kr_err make_dir(const char *dir)
 	return kr_err_from_errno(errno);
 }
 
-static enum kr_err serve(struct kr_runtime *rt)
+struct role {
+	struct kr_runtime rt;
+	char path[4096]; /* of the database */
+	struct kr_backends *backends;
+	struct kr_index_service *service;
+	struct kr_addr addrs[PEERS_MAX];
+	struct kr_index_peer peers[PEERS_MAX];
+	struct kr_mirror_rule rules[KR_MIRROR_RULES_MAX];
+};
+
+/* The other build-indexes. */
+static enum kr_err fill_peers(struct role *r,
+			      struct kr_index_service_opts *opts)
 {
-	static struct kr_addr addrs[PEERS_MAX];
-	static struct kr_index_peer peers[PEERS_MAX];
-	const struct kr_conf *c = &rt->conf;
-	struct kr_index_service_opts opts = { .io = rt->io,
-					      .peers = peers,
-					      .seed = kr_clock_entropy() };
-	struct kr_index_service *service = NULL;
-	struct kr_desk desk;
-	char path[4096];
+	const struct kr_config_strings *names = &r->rt.conf.build_indexes;
 	size_t count = 0;
+	const enum kr_err err = kr_conf_resolve(
+		names, "build_index.hosts.static", r->addrs, PEERS_MAX, &count);
+
+	for (size_t i = 0; err == KR_OK && i < count; i++)
+		r->peers[i] =
+			(struct kr_index_peer){ names->list[i], r->addrs[i] };
+	opts->peers = r->peers;
+	opts->peer_count = (uint32_t)count;
+	return err;
+}
+
+static enum kr_err fill_upstreams(struct role *r,
+				  struct kr_index_service_opts *opts)
+{
+	const struct kr_conf *c = &r->rt.conf;
+	const struct kr_conf_freshness *rules = c->freshness.list;
+	const enum kr_err err = kr_storage_open(c, "build-index", &r->backends);
+
+	for (size_t i = 0; i < c->freshness.count; i++)
+		r->rules[i] = (struct kr_mirror_rule){
+			.repository = rules[i].repository,
+			.policy = { .cache_ns = rules[i].cache_ns,
+				    .stale = rules[i].stale },
+		};
+	opts->backends = r->backends;
+	opts->rules = r->rules;
+	opts->rule_count = (uint32_t)c->freshness.count;
+	opts->upstream_timeout_ns = c->upstream_timeout_ns;
+	return err;
+}
+
+static enum kr_err open_service(struct role *r)
+{
+	const struct kr_conf *c = &r->rt.conf;
+	struct kr_index_service_opts opts = {
+		.io = r->rt.io,
+		.path = r->path,
+		.seed = kr_clock_entropy(),
+		.connections_max = (uint32_t)c->rpc_connections,
+		.immutable = (const char *const *)c->immutable_tags.list,
+		.immutable_count = (uint32_t)c->immutable_tags.count,
+	};
 	enum kr_err err = make_dir(c->store_dir);
+	const int n =
+		snprintf(r->path, sizeof(r->path), "%s/tags.db", c->store_dir);
 
 	if (err != KR_OK)
 		return err;
-	const int n = snprintf(path, sizeof(path), "%s/tags.db", c->store_dir);
-	if (n < 0 || (size_t)n >= sizeof(path))
+	if (n < 0 || (size_t)n >= sizeof(r->path))
 		return KR_E_TOOBIG;
-	opts.path = path;
-	err = kr_conf_resolve(&c->build_indexes, "build_index.hosts.static",
-			      addrs, PEERS_MAX, &count);
-	for (size_t i = 0; err == KR_OK && i < count; i++)
-		peers[i] = (struct kr_index_peer){ c->build_indexes.list[i],
-						   addrs[i] };
-	opts.peer_count = (uint32_t)count;
-	opts.connections_max = (uint32_t)c->rpc_connections;
-	opts.immutable = (const char *const *)c->immutable_tags.list;
-	opts.immutable_count = (uint32_t)c->immutable_tags.count;
+	err = fill_peers(r, &opts);
+	if (err == KR_OK)
+		err = fill_upstreams(r, &opts);
 	if (err == KR_OK)
 		err = kr_runtime_addr(c->bind_ip, c->rpc_port, &opts.listen);
 	if (err == KR_OK)
-		err = kr_index_service_open(&opts, &service);
-	if (err != KR_OK) {
+		err = kr_index_service_open(&opts, &r->service);
+	if (err != KR_OK)
 		kr_log_error("build-index", "cannot start",
 			     KR_U64("port", c->rpc_port),
-			     KR_STR("database", path), KR_ERR("why", err),
+			     KR_STR("database", r->path), KR_ERR("why", err),
 			     KR_STR("do", "free the port or set rpc.port; "
-					  "check store.dir"));
-		return err;
+					  "check store.dir and backends"));
+	return err;
+}
+
+static enum kr_err serve(struct role *r)
+{
+	struct kr_desk desk;
+	enum kr_err err = open_service(r);
+
+	if (err == KR_OK) {
+		kr_desk_open(&desk, r->rt.io);
+		kr_index_desk_attach(r->service, &desk);
+		r->rt.registry = &desk.registry;
+		err = kr_runtime_run(&r->rt);
+		kr_desk_close(&desk);
 	}
-	kr_desk_open(&desk, rt->io);
-	kr_index_desk_attach(kr_index_service_index(service), &desk);
-	rt->registry = &desk.registry;
-	err = kr_runtime_run(rt);
-	kr_desk_close(&desk);
-	kr_index_service_close(service);
+	kr_index_service_close(r->service);
+	kr_backends_close(r->backends);
 	return err;
 }
 
 int kr_build_index_main(int argc, char **argv)
 {
-	struct kr_runtime rt;
-	enum kr_err err = kr_runtime_open(&rt, KR_ROLE_BUILD_INDEX, argc, argv);
+	static struct role r; /* one a process; large */
+	enum kr_err err =
+		kr_runtime_open(&r.rt, KR_ROLE_BUILD_INDEX, argc, argv);
 
 	if (err != KR_OK)
 		return err == KR_E_CANCELED ? EXIT_SUCCESS : EXIT_FAILURE;
-	err = serve(&rt);
-	kr_runtime_close(&rt);
+	err = serve(&r);
+	kr_runtime_close(&r.rt);
 	return err == KR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }

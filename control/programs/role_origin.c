@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/file.h"
 #include "control/origin.h"
 #include "control/programs/desk.h"
 #include "control/programs/hosts.h"
@@ -15,6 +14,7 @@
 #include "control/programs/pull.h"
 #include "control/programs/reactors.h"
 #include "control/programs/runtime.h"
+#include "control/programs/storage.h"
 #include "control/programs/uploads.h"
 #include "core/clock.h"
 #include "core/log.h"
@@ -39,46 +39,12 @@ struct role {
 	bool desk_open;
 };
 
-static enum kr_err add_backend(struct kr_backends *bs,
-			       const struct kr_conf_backend *conf)
-{
-	static const enum kr_backend_layout layouts[] = {
-		[KR_CONF_SHARDED_DOCKER_BLOB] = KR_LAYOUT_SHARDED_DOCKER_BLOB,
-		[KR_CONF_DOCKER_TAG] = KR_LAYOUT_DOCKER_TAG,
-		[KR_CONF_IDENTITY] = KR_LAYOUT_IDENTITY,
-	};
-	char why[KR_BACKENDS_ERROR_MAX] = "";
-	struct kr_backend *b = NULL;
-	enum kr_err err = KR_E_CONFIG;
-
-	if (conf->file_root[0] == '\0')
-		(void)snprintf(why, sizeof(why),
-			       "backend.file.root_directory is missing");
-	else
-		err = kr_backend_file_open(conf->file_root,
-					   layouts[conf->name_path], &b);
-	if (err == KR_OK) {
-		err = kr_backends_add(bs, conf->namespace_regex, b, why);
-		if (err != KR_OK)
-			kr_backend_close(b);
-	}
-	if (err != KR_OK)
-		kr_log_error("origin", "storage backend cannot be used",
-			     KR_STR("namespace", conf->namespace_regex),
-			     KR_STR("root", conf->file_root),
-			     KR_ERR("why", err), KR_STR("text", why));
-	return err;
-}
-
 static enum kr_err open_backends(struct role *r)
 {
-	const struct kr_config_objects *list = &r->rt.conf.backends;
-	const struct kr_conf_backend *confs = list->list;
-	enum kr_err err = kr_backends_open(&r->backends);
+	const enum kr_err err =
+		kr_storage_open(&r->rt.conf, "origin", &r->backends);
 
-	for (size_t i = 0; err == KR_OK && i < list->count; i++)
-		err = add_backend(r->backends, &confs[i]);
-	if (err == KR_OK && list->count == 0)
+	if (err == KR_OK && r->rt.conf.backends.count == 0)
 		kr_log_warn("origin",
 			    "no storage backend is configured: the origins' "
 			    "disks are all there is, and what is pushed stays "

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/mirror.h"
 #include "control/programs/reactors.h"
 #include "control/programs/uploads.h"
 #include "control/refill.h"
@@ -136,16 +137,20 @@ static enum kr_err check_budget(struct kr_runtime *rt)
 	return kr_limits_check(l);
 }
 
-/* 0: the pool counts cores.  An origin's storage backends hold threads for as
- * long as the storage takes: those come on top. */
+/* 0: the pool counts cores.  Storage backends hold threads for as long as the
+ * storage takes: those come on top. */
 static uint32_t work_threads(const struct kr_runtime *rt)
 {
 	const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t held = 0;
 
-	if (rt->conf.work_threads > 0 || rt->role != KR_ROLE_ORIGIN ||
-	    cores <= 0)
+	if (rt->role == KR_ROLE_ORIGIN)
+		held = KR_REFILL_MAX + 1;
+	else if (rt->role == KR_ROLE_BUILD_INDEX && rt->conf.backends.count > 0)
+		held = KR_MIRROR_MAX;
+	if (rt->conf.work_threads > 0 || held == 0 || cores <= 0)
 		return (uint32_t)rt->conf.work_threads;
-	return (uint32_t)cores + KR_REFILL_MAX + 1;
+	return (uint32_t)cores + held;
 }
 
 static enum kr_err open_engine(struct kr_runtime *rt)
