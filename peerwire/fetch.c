@@ -119,6 +119,13 @@ static void request_free(struct kr_node *n, struct kr_request *r)
 	n->ask = true;
 }
 
+static uint32_t gets_kib_s(const struct kr_node *n)
+{
+	const uint64_t kib_s = kr_meter_bytes_per_s(n, &n->down) >> 10;
+
+	return kib_s < UINT32_MAX ? (uint32_t)kib_s : UINT32_MAX;
+}
+
 static void send_request(struct kr_node *n, struct kr_stream *st,
 			 enum kr_frame_type type, uint32_t piece,
 			 uint32_t first, uint32_t count)
@@ -126,7 +133,8 @@ static void send_request(struct kr_node *n, struct kr_stream *st,
 	const struct kr_msg_request m = { .stream = st->id,
 					  .piece = piece,
 					  .first_block = first,
-					  .block_count = count };
+					  .block_count = count,
+					  .gets_kib_s = gets_kib_s(n) };
 	uint8_t *buf = kr_send_begin(n, st->conn, KR_MSG_SMALL_MAX);
 	size_t len;
 

@@ -44,7 +44,7 @@ enum { KR_FRAME_FLAG_SKIP = 0x01 }; /* who does not know the type skips it */
 	X(OPEN,     2, 1, KR_FRAME_CONTROL_MAX, true,  false)                \
 	X(OPENED,   3, 1, KR_FRAME_CONTROL_MAX, true,  false)                \
 	X(HAVE,     4, 1, KR_FRAME_CONTROL_MAX, true,  false)                \
-	X(REQUEST,  5, 3, KR_FRAME_SMALL_MAX,   true,  false)                \
+	X(REQUEST,  5, 4, KR_FRAME_SMALL_MAX,   true,  false)                \
 	X(CANCEL,   6, 3, KR_FRAME_SMALL_MAX,   true,  false)                \
 	X(BLOCK,    7, KR_BLOCK_HEAD_LEN + 1, KR_BLOCK_BODY_MAX, true, false) \
 	X(REJECT,   8, 5, KR_FRAME_SMALL_MAX,   true,  false)                \

@@ -488,9 +488,11 @@ enum kr_err kr_msg_request_encode(enum kr_frame_type type,
 	kr_assert(m->piece != KR_MSG_NO_PIECE);
 	kr_assert(blocks_ok(m->first_block, m->block_count));
 	begin(&w, buf, cap);
-	kr_mp_w_array(&w, 2);
+	kr_mp_w_array(&w, type == KR_FRAME_REQUEST ? 3 : 2);
 	kr_mp_w_u64(&w, m->first_block);
 	kr_mp_w_u64(&w, m->block_count);
+	if (type == KR_FRAME_REQUEST)
+		kr_mp_w_u64(&w, m->gets_kib_s);
 	return finish(&w, buf, type, m->stream, m->piece, ret_len);
 }
 
@@ -498,15 +500,16 @@ enum kr_err kr_msg_request_decode(const struct kr_frame_head *h,
 				  const uint8_t *body,
 				  struct kr_msg_request *ret)
 {
-	uint32_t v[2];
+	uint32_t v[3] = { 0 };
 
 	kr_assert(h->type == KR_FRAME_REQUEST || h->type == KR_FRAME_CANCEL);
-	const enum kr_err err = read_numbers(body, h->len, v, 2);
+	const enum kr_err err = read_numbers(
+		body, h->len, v, h->type == KR_FRAME_REQUEST ? 3 : 2);
 	if (err != KR_OK)
 		return err;
 	if (h->arg == KR_MSG_NO_PIECE || !blocks_ok(v[0], v[1]))
 		return KR_E_PROTO;
-	*ret = (struct kr_msg_request){ h->stream, h->arg, v[0], v[1] };
+	*ret = (struct kr_msg_request){ h->stream, h->arg, v[0], v[1], v[2] };
 	return KR_OK;
 }
 

@@ -129,6 +129,8 @@ struct kr_msg_request {
 	uint32_t first_block;
 	uint32_t block_count; /* > 0; first_block + block_count is at most
 				 KR_MSG_BLOCKS_MAX */
+	uint32_t gets_kib_s;  /* of a REQUEST: what its sender gets of all
+				 its peers together */
 };
 /* small; @type is KR_FRAME_REQUEST or KR_FRAME_CANCEL */
 KR_NODISCARD enum kr_err kr_msg_request_encode(enum kr_frame_type type,

@@ -55,6 +55,7 @@ static const struct {
 	B(limit_slice_min_bytes, 1, 0),
 	B(limit_slots, 1, 64),
 	B(leech_only, 0, 1),
+	B(serve_patience_ns, KR_POLICY_MS, 0),
 	B(reveal_pieces, 1, 0),
 	B(stream_window_bytes, 1, 0),
 	B(conns_max, 1, 65535),

@@ -144,6 +144,9 @@ X(ban_ns, 600000 * KR_POLICY_MS, KR_POLICY_NS, "ban",                          \
 /* whom to serve (rules 4, 5) */                                               \
 X(upload_slots, 4, KR_POLICY_COUNT, "upload_slots",                            \
   "transfers at once; flat between 1 and 8")                                   \
+X(serve_patience_ns, 50 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \
+  "who waits this long for a slot is served as if it got half of what it "     \
+  "said")                                                                      \
 X(serve_stalled_ns, 500 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \
   "a receiver that takes longer for a block lends its slot to another")        \
 X(serve_max_ns, 60000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                      \

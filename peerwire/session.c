@@ -251,8 +251,6 @@ static void conn_open(struct kr_node *n, struct kr_conn *c)
 	c->since_ns = c->useful_ns = n->now_ns;
 	if (twin != NULL)
 		move_streams(n, twin, c);
-	else
-		kr_slots_begin(n, c);
 	c->pinged_ns = n->now_ns; /* measures the round trip */
 	n->stats.pings_sent++;
 	kr_send_plain(n, c, KR_FRAME_PING, 0, 0);

@@ -139,6 +139,7 @@ void kr_on_request(struct kr_node *n, struct kr_conn *c, const uint8_t *body)
 
 	if (st == NULL)
 		return;
+	c->gets_bytes_per_s = (uint64_t)m.gets_kib_s << 10;
 	if (m.first_block == 0)
 		kr_reveal_asked(n, st);
 	if (n->pol.leech_only)
@@ -209,12 +210,31 @@ static struct kr_upload *first_upload(const struct kr_conn *c)
 			       in_conn);
 }
 
+/*
+ * What @c gets of everybody, the less the longer it waits for us.  It said so
+ * with its last request; who understates it is taken for what we alone send.
+ * Without the second half somebody who was well served when it asked, and is
+ * not any more, would wait forever: it asks no more while its requests wait.
+ */
+static uint64_t gets_bytes_per_s(const struct kr_node *n,
+				 const struct kr_conn *c)
+{
+	const uint64_t sent = kr_meter_bytes_per_s(n, &c->sent);
+	const uint64_t gets =
+		c->gets_bytes_per_s > sent ? c->gets_bytes_per_s : sent;
+	const uint64_t half_ms = n->pol.serve_patience_ns / KR_POLICY_MS;
+	const uint64_t waits_ms =
+		(n->now_ns - first_upload(c)->since_ns) / KR_POLICY_MS;
+
+	return gets / (half_ms + waits_ms) * half_ms;
+}
+
 /* Is @a needier than @b: gets less, has less, waits longer? */
 static bool is_needier(const struct kr_node *n, const struct kr_conn *a,
 		       const struct kr_conn *b)
 {
-	const uint64_t ra = kr_meter_bytes_per_s(n, &a->down);
-	const uint64_t rb = kr_meter_bytes_per_s(n, &b->down);
+	const uint64_t ra = gets_bytes_per_s(n, a);
+	const uint64_t rb = gets_bytes_per_s(n, b);
 	const struct kr_upload *ua = first_upload(a), *ub = first_upload(b);
 
 	if (ra != rb)
@@ -222,27 +242,6 @@ static bool is_needier(const struct kr_node *n, const struct kr_conn *a,
 	if (ua->stream->has_count != ub->stream->has_count)
 		return ua->stream->has_count < ub->stream->has_count;
 	return ua->since_ns < ub->since_ns;
-}
-
-/* As if it had been served like the others on average.  Who has nothing yet
- * would else always be first, and where hosts come one after another for
- * seconds those who came early would wait for them all. */
-void kr_slots_begin(struct kr_node *n, struct kr_conn *c)
-{
-	uint64_t bytes = 0, count = 0;
-
-	kr_list_for_each (it, &n->conns) {
-		const struct kr_conn *o =
-			KR_CONTAINER_OF(it, struct kr_conn, all);
-		if (o == c || o->state != KR_CONN_OPEN)
-			continue;
-		bytes += kr_meter_bytes_per_s(n, &o->down);
-		count++;
-	}
-	c->down = (struct kr_meter){ .at_ns = n->now_ns };
-	if (count > 0)
-		c->down.bytes = bytes / count / 1000 *
-				(n->pol.rate_window_ns / KR_POLICY_MS);
 }
 
 static struct kr_conn *neediest(const struct kr_node *n)
@@ -315,7 +314,7 @@ static void serve_next(struct kr_node *n, struct kr_conn *c)
 	n->stats.frames_out++;
 	n->stats.control_bytes_out += KR_FRAME_BLOCK_LEN;
 	n->stats.block_bytes_out[c->role] += a->len;
-	kr_meter_add(n, &c->down, a->len);
+	kr_meter_add(n, &c->sent, a->len);
 	c->serve_out = true;
 	c->serve_since_ns = c->useful_ns = n->now_ns;
 	if (kr_blocks_count(&u->left) == 0)

@@ -108,7 +108,8 @@ struct kr_conn {
 	bool serve_out;            /* a KR_ACT_SERVE is not served yet */
 	uint32_t upload_count;     /* blocks in uploads */
 	uint64_t serve_since_ns;
-	struct kr_meter down; /* what it gets, as far as we see it */
+	struct kr_meter sent;      /* what we send it */
+	uint64_t gets_bytes_per_s; /* from everybody, as it said last */
 
 	/* is it alive and of use */
 	uint64_t since_ns;   /* of its state */
@@ -515,8 +516,6 @@ void kr_on_cancel(struct kr_node *n, struct kr_conn *c, const uint8_t *body);
 /* @c may have become free, or waiting, for a slot. */
 void kr_slots_settle(struct kr_node *n, struct kr_conn *c);
 void kr_slots_run(struct kr_node *n);
-/* @c is new: it takes its place among the others, not before all of them. */
-void kr_slots_begin(struct kr_node *n, struct kr_conn *c);
 void kr_slots_served(struct kr_node *n, struct kr_conn *c);
 /* Drop what is queued on @st (NULL: on all of @c). */
 void kr_slots_forget(struct kr_node *n, struct kr_conn *c,

@@ -226,7 +226,6 @@ static void gain_piece(struct kr_node *n, struct kr_stream *st, uint32_t piece)
 	kr_picker_gain(&s->picker, piece);
 	if (kr_bitset_test(&s->picker.need, piece))
 		st->wanted++;
-	kr_meter_add(n, &st->conn->down, kr_piece_len(s, piece));
 	kr_reveal_announced(n, st, piece);
 }
 

@@ -225,7 +225,8 @@ static size_t make_on_stream(struct state *s, uint8_t kind, uint8_t *buf,
 	const uint16_t stream = 1 + take(s) % 12;
 	const uint8_t arg = take(s);
 	const struct kr_have_range range = { arg % 6, 1 + arg / 64 };
-	const struct kr_msg_request q = { stream, arg % 6, arg >> 7, 1 };
+	const struct kr_msg_request q = { stream, arg % 6, arg >> 7, 1,
+					  arg & 0xff };
 	const struct kr_msg_reject r = {
 		.stream = stream,
 		.piece = arg & 8 ? KR_MSG_NO_PIECE : arg % 6,

@@ -22,7 +22,7 @@ static const struct {
 	{ "OPEN", 2, 1, 262144, 9, false },
 	{ "OPENED", 3, 1, 262144, 9, false },
 	{ "HAVE", 4, 1, 262144, 9, false },
-	{ "REQUEST", 5, 3, 256, 9, false },
+	{ "REQUEST", 5, 4, 256, 9, false },
 	{ "CANCEL", 6, 3, 256, 9, false },
 	{ "BLOCK", 7, 9, 67108872, 9, false },
 	{ "REJECT", 8, 5, 256, 9, false },

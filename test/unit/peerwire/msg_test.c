@@ -592,7 +592,7 @@ static void request_and_cancel_come_back(void **state)
 {
 	static const enum kr_frame_type types[] = { KR_FRAME_REQUEST,
 						    KR_FRAME_CANCEL };
-	const struct kr_msg_request m = { 4, 1 << 19, 4000, 96 };
+	const struct kr_msg_request m = { 4, 1 << 19, 4000, 96, 292969 };
 	struct kr_msg_request back;
 	uint8_t buf[KR_MSG_SMALL_MAX];
 	size_t len;
@@ -610,6 +610,7 @@ static void request_and_cancel_come_back(void **state)
 		assert_int_equal(back.piece, m.piece);
 		assert_int_equal(back.first_block, m.first_block);
 		assert_int_equal(back.block_count, m.block_count);
+		assert_int_equal(back.gets_kib_s, i == 0 ? m.gets_kib_s : 0);
 		assert_every_cut_is_refused(buf, len);
 	}
 }
@@ -617,9 +618,11 @@ static void request_and_cancel_come_back(void **state)
 static void requests_beyond_any_piece_are_refused(void **state)
 {
 	static const struct {
-		uint64_t v[2];
+		uint64_t v[3];
 		enum kr_err err;
 	} cases[] = {
+		{ { 0, 1, UINT32_MAX }, KR_OK },
+		{ { 0, 1, UINT64_C(1) << 32 }, KR_E_PROTO },
 		{ { 0, 1 }, KR_OK },
 		{ { 0, KR_MSG_BLOCKS_MAX }, KR_OK },
 		{ { KR_MSG_BLOCKS_MAX - 1, 1 }, KR_OK },
@@ -635,10 +638,10 @@ static void requests_beyond_any_piece_are_refused(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_int_equal(
-			decode_numbers(KR_FRAME_REQUEST, 0, cases[i].v, 2),
+			decode_numbers(KR_FRAME_REQUEST, 0, cases[i].v, 3),
 			cases[i].err);
 	assert_int_equal(decode_numbers(KR_FRAME_REQUEST, KR_MSG_NO_PIECE,
-					cases[0].v, 2),
+					cases[0].v, 3),
 			 KR_E_PROTO);
 }
 
@@ -647,8 +650,11 @@ static void arrays_may_grow_but_not_shrink(void **state)
 	static const uint64_t v[] = { 0, 0, 1, 0, 7, 8, 9 };
 	(void)state;
 
-	assert_int_equal(decode_numbers(KR_FRAME_REQUEST, 0, v + 1, 1),
+	assert_int_equal(decode_numbers(KR_FRAME_REQUEST, 0, v + 1, 2),
 			 KR_E_PROTO);
+	assert_int_equal(decode_numbers(KR_FRAME_CANCEL, 0, v + 1, 1),
+			 KR_E_PROTO);
+	assert_int_equal(decode_numbers(KR_FRAME_CANCEL, 0, v + 1, 2), KR_OK);
 	assert_int_equal(decode_numbers(KR_FRAME_REQUEST, 0, v + 1, 5), KR_OK);
 	assert_int_equal(decode_numbers(KR_FRAME_REJECT, 0, v, 3), KR_E_PROTO);
 	assert_int_equal(decode_numbers(KR_FRAME_REJECT, 0, v, 7), KR_OK);

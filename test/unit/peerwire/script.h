@@ -214,20 +214,30 @@ static inline void script_open(struct script *s, uint16_t stream, uint8_t n,
 	script_bytes(s, buf, len);
 }
 
-static inline void script_request(struct script *s, enum kr_frame_type type,
-				  uint16_t stream, uint32_t piece,
-				  uint32_t first, uint32_t count)
+/* By somebody who gets @gets_kib_s. */
+static inline void script_request_of(struct script *s, enum kr_frame_type type,
+				     uint16_t stream, uint32_t piece,
+				     uint32_t first, uint32_t count,
+				     uint32_t gets_kib_s)
 {
 	const struct kr_msg_request m = { .stream = stream,
 					  .piece = piece,
 					  .first_block = first,
-					  .block_count = count };
+					  .block_count = count,
+					  .gets_kib_s = gets_kib_s };
 	uint8_t buf[KR_MSG_SMALL_MAX];
 	size_t len;
 
 	assert_int_equal(
 		kr_msg_request_encode(type, &m, buf, sizeof(buf), &len), KR_OK);
 	script_bytes(s, buf, len);
+}
+
+static inline void script_request(struct script *s, enum kr_frame_type type,
+				  uint16_t stream, uint32_t piece,
+				  uint32_t first, uint32_t count)
+{
+	script_request_of(s, type, stream, piece, first, count, 0);
 }
 
 static inline void script_have(struct script *s, uint16_t stream,

@@ -82,51 +82,70 @@ static void test_few_transfers_go_at_once(void **state)
 	}
 }
 
-static void test_the_neediest_is_next(void **state)
+/* Peers 0 to 3 hold the slots, these wait. */
+static void request_of(struct seeding *f, uint32_t peer, uint32_t gets_kib_s)
 {
+	f->s->conn = f->conns[peer];
+	script_request_of(f->s, KR_FRAME_REQUEST, 2, peer, 0, 2, gets_kib_s);
+}
+
+/* The slot of @peer frees. */
+static void leaves(struct seeding *f, uint32_t peer)
+{
+	served(f, peer);
+	assert_int_equal(who(f), peer); /* its second block */
+	served(f, peer);
+}
+
+static void test_who_gets_least_is_next(void **state)
+{
+	static const uint32_t gets_kib_s[PEERS] = {
+		0, 0, 0, 0, 300000, 200000, 1000, 250000
+	};
+	static const uint32_t order[] = { 6, 5, 7, 4 };
 	struct seeding *f = *state;
 
 	for (uint32_t i = 0; i < PEERS; i++)
-		request(f, i, i);
-	for (uint32_t i = 4; i < PEERS; i++) { /* all but the 6th get much */
-		f->s->conn = f->conns[i];
-		if (i != 6)
-			script_have(f->s, 2, 20, 10 + i);
+		request_of(f, i, gets_kib_s[i]);
+	for (uint32_t i = 0; i < 4; i++) {
+		leaves(f, i);
+		assert_int_equal(who(f), order[i]);
 	}
-	served(f, 0);
-	assert_int_equal(who(f), 0); /* its second block */
-	served(f, 0);
-	assert_int_equal(who(f), 6);
 }
 
-static void test_a_newcomer_takes_its_place_among_the_others(void **state)
+static void test_who_waits_is_needier_than_it_said(void **state)
 {
 	struct seeding *f = *state;
-	uint32_t newcomer;
 
-	for (uint32_t i = 0; i < 6; i++) { /* all but two got a piece */
-		request(f, i, i);
-		served(f, i);
-		served(f, i);
-	}
-	for (uint32_t i = 0; i < 4; i++) /* the slots are taken */
-		request(f, i, 10 + i);
-	script_accept(f->s, 90);
-	script_hello(f->s, 90, KR_PEER_AGENT);
-	script_open(f->s, 2, 1, 64, KR_HAVE_NONE);
-	newcomer = f->s->conn;
-	script_request(f->s, KR_FRAME_REQUEST, 2, 20, 0, 2);
-	request(f, 5, 21);
-	request(f, 6, 22);
-	served(f, 0);
-	served(f, 0);
-	assert_int_equal(who(f), 6); /* nothing yet, and longer than that */
-	served(f, 1);
-	served(f, 1);
-	assert_int_equal(script_find(f->s, KR_ACT_SERVE)->conn, newcomer);
-	served(f, 2);
-	served(f, 2);
+	for (uint32_t i = 0; i < 4; i++)
+		request_of(f, i, 0);
+	request_of(f, 4, 100000);
+	script_wait(f->s, 4 * f->s->policy.serve_patience_ns);
+	request_of(f, 5, 60000);
+	request_of(f, 6, 10000);
+	leaves(f, 0);
+	assert_int_equal(who(f), 6);
+	leaves(f, 1);
+	assert_int_equal(who(f), 4); /* a fifth of what it said */
+	leaves(f, 2);
 	assert_int_equal(who(f), 5);
+}
+
+static void test_who_understates_gets_what_we_send(void **state)
+{
+	struct seeding *f = *state;
+
+	request_of(f, 4, 0);
+	leaves(f, 4);
+	for (uint32_t i = 0; i < 4; i++)
+		request_of(f, i, 0);
+	f->s->conn = f->conns[4];
+	script_request_of(f->s, KR_FRAME_REQUEST, 2, 20, 0, 2, 0);
+	request_of(f, 5, 100);
+	leaves(f, 0);
+	assert_int_equal(who(f), 5);
+	leaves(f, 1);
+	assert_int_equal(who(f), 4);
 }
 
 static void test_a_stalled_receiver_lends_its_slot(void **state)
@@ -250,8 +269,9 @@ int main(void)
 #define O(fn) cmocka_unit_test_setup_teardown(fn, setup_origin, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_few_transfers_go_at_once),
-		T(test_the_neediest_is_next),
-		T(test_a_newcomer_takes_its_place_among_the_others),
+		T(test_who_gets_least_is_next),
+		T(test_who_waits_is_needier_than_it_said),
+		T(test_who_understates_gets_what_we_send),
 		T(test_a_stalled_receiver_lends_its_slot),
 		T(test_the_queue_is_told_and_its_end_too),
 		T(test_what_is_canceled_frees_its_slot),

@@ -196,7 +196,7 @@ static void expect_have(struct fixture *f)
 static void expect_request(struct fixture *f, enum kr_frame_type type)
 {
 	uint8_t buf[KR_MSG_SMALL_MAX];
-	const struct kr_msg_request m = { 2, 0, 0, 1 };
+	const struct kr_msg_request m = { 2, 0, 0, 1, 0 };
 	size_t len;
 
 	assert_int_equal(
