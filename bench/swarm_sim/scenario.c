@@ -120,10 +120,19 @@ bool scenario_policy(const struct scenario *sc, struct kr_policy *ret)
 	for (size_t i = 0; i < sc->policy.count; i++)
 		if (!set_policy(ret, sc->policy.list[i]))
 			return false;
-	if (kr_policy_check(ret, &row) == KR_OK)
+	if (kr_policy_check(ret, &row) != KR_OK) {
+		fprintf(stderr,
+			"policy %s: a value the node cannot work with\n",
+			row->name);
+		return false;
+	}
+	if (scenario_piece_bytes(sc) <=
+	    ret->block_bytes * SCENARIO_PIECE_BLOCKS_MAX)
 		return true;
-	fprintf(stderr, "policy %s: a value the node cannot work with\n",
-		row->name);
+	fprintf(stderr,
+		"a piece may have %d blocks in the simulator: set policy "
+		"block_bytes or piece\n",
+		SCENARIO_PIECE_BLOCKS_MAX);
 	return false;
 }
 

@@ -14,6 +14,7 @@
 
 enum scenario_model { SCENARIO_SWARM, SCENARIO_KRAKEN };
 enum scenario_measure { SCENARIO_OWN, SCENARIO_FIRST };
+enum { SCENARIO_PIECE_BLOCKS_MAX = 8 }; /* a bit each of a byte */
 
 struct scenario {
 	char *name;
