@@ -1,12 +1,13 @@
 /*
  * `kraken runtime-config`: the command line, what it says, and the order of
- * things.  The texts are runtime_config_text.c's, the files
- * runtime_config_file.c's.
+ * things.  The texts are runtime_config_text.c's and runtime_config_docker.c's,
+ * the files runtime_config_file.c's.
  */
 #define _GNU_SOURCE
 #include "control/programs/runtime_config.h"
 
 #include <getopt.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ static const struct {
 struct command {
 	struct kr_rtc rtc;
 	bool wanted[RUNTIME_COUNT];
+	bool any_upstream;               /* none was named */
 	const char *path[RUNTIME_COUNT]; /* NULL: the usual one */
 };
 
@@ -60,9 +62,11 @@ static int complain(const char *path, enum kr_err err, const char *why)
 	return EXIT_FAILURE;
 }
 
-/* Bring @path from @old to @text (empty: not needed). */
-static int settle(const struct kr_rtc *rtc, const char *path, bool is_there,
-		  struct kr_bytes old, struct kr_bytes text)
+/* Bring @path of @which from @old to @text (empty: not needed).  A directory
+ * below certs.d is nothing without its file. */
+static int settle(const struct kr_rtc *rtc, enum runtime which,
+		  const char *path, bool is_there, struct kr_bytes old,
+		  struct kr_bytes text)
 {
 	const bool same =
 		old.len == text.len &&
@@ -79,9 +83,13 @@ static int settle(const struct kr_rtc *rtc, const char *path, bool is_there,
 		print_text(text);
 		return EXIT_SUCCESS;
 	}
-	err = text.len > 0 ? kr_rtc_write(path, text) : kr_rtc_delete(path);
+	err = text.len > 0 ? kr_rtc_write(path, text)
+			   : kr_rtc_delete(path, which == CONTAINERD);
 	if (err != KR_OK)
-		return complain(path, err, NULL);
+		return complain(path, err,
+				err == KR_E_NOTFOUND ? "it is a link to what "
+						       "is not there"
+						     : NULL);
 	printf("%s %s\n", text.len > 0 ? "wrote" : "deleted", path);
 	print_text(text);
 	return EXIT_SUCCESS;
@@ -110,7 +118,7 @@ static int change_file(const struct kr_rtc *rtc, enum runtime which,
 	if (err != KR_OK)
 		status = complain(path, err, err == KR_E_CONFIG ? why : NULL);
 	else
-		status = settle(rtc, path, is_there, was,
+		status = settle(rtc, which, path, is_there, was,
 				(struct kr_bytes){ text.ptr, text.len });
 	kr_buf_fini(&old);
 	kr_buf_fini(&text);
@@ -150,11 +158,51 @@ static void check_config_path(const struct command *c, const char *dir)
 	kr_buf_fini(&text);
 }
 
+static bool has_ours(const char *path)
+{
+	struct kr_buf text;
+	bool ours;
+
+	kr_buf_init(&text, KR_RTC_FILE_BYTES_MAX);
+	ours = kr_rtc_read(path, &text) == KR_OK &&
+	       kr_rtc_containerd_has_ours(
+		       (struct kr_bytes){ text.ptr, text.len });
+	kr_buf_fini(&text);
+	return ours;
+}
+
+/* Out of every hosts.toml below @dir. */
+static int leave_containerd(const struct command *c, const char *dir)
+{
+	char pattern[KR_RTC_PATH_MAX + 16];
+	glob_t found = { 0 };
+	bool any = false;
+	int status = EXIT_SUCCESS;
+
+	(void)snprintf(pattern, sizeof(pattern), "%s/*/hosts.toml", dir);
+	if (glob(pattern, 0, NULL, &found) != 0)
+		found.gl_pathc = 0;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		if (!has_ours(found.gl_pathv[i]))
+			continue;
+		any = true;
+		if (change_file(&c->rtc, CONTAINERD, c->rtc.upstreams[0],
+				found.gl_pathv[i]) != EXIT_SUCCESS)
+			status = EXIT_FAILURE;
+	}
+	if (!any)
+		printf("unchanged: nothing below %s is ours\n", dir);
+	globfree(&found);
+	return status;
+}
+
 static int change_containerd(const struct command *c, const char *dir)
 {
 	char path[KR_RTC_PATH_MAX];
 	int status = EXIT_SUCCESS;
 
+	if (c->rtc.action == KR_RTC_REMOVE && c->any_upstream)
+		return leave_containerd(c, dir);
 	for (size_t i = 0; i < c->rtc.upstream_count; i++) {
 		const char *upstream = c->rtc.upstreams[i];
 		const int n = snprintf(path, sizeof(path), "%s/%s/hosts.toml",
@@ -208,9 +256,9 @@ static int usage(FILE *to, int status)
 		"--apply or --remove it\n"
 		"prints what --apply would write.\n"
 		"  --agent HOST:PORT  the agent's registry (127.0.0.1:16000)\n"
-		"  --upstream HOST    mirror this registry (docker.io); may be "
-		"said again;\n"
-		"                     '*': every one (containerd)\n"
+		"  --upstream HOST    mirror this registry (docker.io; with "
+		"--remove: all); may be\n"
+		"                     said again; '*': every one (containerd)\n"
 		"  --keep-host        podman, CRI-O: ask the agent for "
 		"HOST/repository, for an agent\n"
 		"                     whose registry.upstreams has HOST\n"
@@ -347,7 +395,8 @@ static bool parse(int argc, char **argv, struct command *c, int *ret_status)
 			c->rtc.agent);
 		return false;
 	}
-	return c->rtc.upstream_count > 0 || add_upstream(&c->rtc, "docker.io");
+	c->any_upstream = c->rtc.upstream_count == 0;
+	return !c->any_upstream || add_upstream(&c->rtc, "docker.io");
 }
 
 int kr_runtime_config_main(int argc, char **argv)

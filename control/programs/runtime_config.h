@@ -7,9 +7,11 @@
  *	--podman,
  *	--crio        registries.conf.d/50-kraken.conf, a file of our own
  *
- * What was in a file stays: a block is put in and taken out, JSON keeps its
- * other keys and their order.  A file is replaced by rename, with its mode and
- * owner, so a runtime that reads meanwhile sees the old or the new one.
+ * What was in a file stays, byte for byte: a block is put in and taken out, an
+ * entry likewise.  (A daemon.json that spells things so that no small edit
+ * does it, as with our URL in the middle of the list, is printed anew; it
+ * says the same.)  A file is replaced by rename, with its mode and owner, so a
+ * runtime that reads meanwhile sees the old or the new one.
  */
 #ifndef KR_CONTROL_PROGRAMS_RUNTIME_CONFIG_H
 #define KR_CONTROL_PROGRAMS_RUNTIME_CONFIG_H
@@ -61,6 +63,9 @@ KR_NODISCARD enum kr_err kr_rtc_podman(const struct kr_rtc *rtc,
 				       struct kr_bytes old, struct kr_buf *out,
 				       const char **why);
 
+/* Does hosts.toml have a block of ours?  PURE. */
+bool kr_rtc_containerd_has_ours(struct kr_bytes text);
+
 /* The directory below certs.d of @upstream. */
 const char *kr_rtc_containerd_dir(const char *upstream);
 
@@ -69,11 +74,13 @@ const char *kr_rtc_containerd_dir(const char *upstream);
 KR_NODISCARD enum kr_err kr_rtc_read(const char *path, struct kr_buf *out);
 
 /* Replace @path by @text, or make it and the directories above.  The mode and
- * owner of what was there stay. */
+ * owner of what was there stay.  KR_E_NOTFOUND: a link that leads nowhere; as
+ * errno says. */
 KR_NODISCARD enum kr_err kr_rtc_write(const char *path, struct kr_bytes text);
 
-/* Delete @path, and the directory above it if that is empty then. */
-KR_NODISCARD enum kr_err kr_rtc_delete(const char *path);
+/* Delete @path; @and_dir: and the directory above it if that is empty then.
+ * As errno says. */
+KR_NODISCARD enum kr_err kr_rtc_delete(const char *path, bool and_dir);
 
 /* kraken runtime-config ...: see `--help`. */
 int kr_runtime_config_main(int argc, char **argv);

@@ -75,14 +75,28 @@ static void keep_owner(int fd, const char *path)
 		errno = 0;
 }
 
+/* The file that is to be replaced, through links, not over them.  NULL: there
+ * is none. */
+static enum kr_err find_target(const char *path, char **ret)
+{
+	struct stat st;
+
+	*ret = realpath(path, NULL);
+	if (*ret == NULL && lstat(path, &st) == 0)
+		return KR_E_NOTFOUND; /* a link to nowhere, in a circle, ... */
+	return KR_OK;
+}
+
 enum kr_err kr_rtc_write(const char *path, struct kr_bytes text)
 {
 	char temp[KR_RTC_PATH_MAX + 8];
-	char *real = realpath(path, NULL); /* through a link, not over it */
+	char *real = NULL;
+	enum kr_err err = find_target(path, &real);
 	const char *target = real != NULL ? real : path;
-	enum kr_err err = make_parents(target);
 	int fd = -1;
 
+	if (err == KR_OK)
+		err = make_parents(target);
 	if (err != KR_OK)
 		goto out;
 	if (snprintf(temp, sizeof(temp), "%s.XXXXXX", target) >=
@@ -107,7 +121,7 @@ out:
 	return err;
 }
 
-enum kr_err kr_rtc_delete(const char *path)
+enum kr_err kr_rtc_delete(const char *path, bool and_dir)
 {
 	char dir[KR_RTC_PATH_MAX];
 
@@ -115,6 +129,7 @@ enum kr_err kr_rtc_delete(const char *path)
 		return KR_E_TOOBIG;
 	if (unlink(path) != 0)
 		return kr_err_from_errno(errno);
-	(void)rmdir(dirname(dir)); /* only if it is empty */
+	if (and_dir)
+		(void)rmdir(dirname(dir)); /* only if it is empty */
 	return KR_OK;
 }

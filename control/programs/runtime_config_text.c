@@ -1,16 +1,17 @@
-/* What the files of the runtimes say, with us and without. */
+/* What the files of containerd, podman and CRI-O say, with us and without. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "control/programs/runtime_config.h"
 
-#define MARK_BEGIN "# kraken: begin (kraken runtime-config)\n"
-#define MARK_END   "# kraken: end\n"
-#define OURS       "# Written by `kraken runtime-config`; `--remove` deletes it.\n"
+#define MARK       "# kraken: begin (kraken runtime-config"
+#define MARK_BEGIN MARK ")\n"
+/* The line before it had no end: the one that it has now is ours. */
+#define MARK_JOINED MARK ", line end included)\n"
+#define MARK_END    "# kraken: end\n"
+#define OURS        "# Written by `kraken runtime-config`; `--remove` deletes it.\n"
 
 static bool is_any(const char *upstream)
 {
@@ -59,28 +60,74 @@ static const char *server_of(const char *upstream)
 						  : upstream;
 }
 
-/* The first line that opens a table: keys before it belong to the file, and
- * hosts are tried in the order of their tables. */
-static size_t find_table(struct kr_bytes s)
+/* Behind the string that begins at @at; TOML has four kinds. */
+static size_t skip_string(struct kr_bytes s, size_t at)
 {
-	size_t line = 0;
+	const uint8_t quote = s.ptr[at];
+	const bool is_long = at + 2 < s.len && s.ptr[at + 1] == quote &&
+			     s.ptr[at + 2] == quote;
+	const size_t len = is_long ? 3 : 1;
 
-	for (size_t i = 0; i < s.len; i++) {
-		while (i < s.len && (s.ptr[i] == ' ' || s.ptr[i] == '\t'))
-			i++;
-		if (i < s.len && s.ptr[i] == '[')
-			return line;
-		while (i < s.len && s.ptr[i] != '\n')
-			i++;
-		line = i + 1;
+	for (at += len; at < s.len; at++) {
+		if (quote == '"' && s.ptr[at] == '\\')
+			at++;
+		else if (!is_long && s.ptr[at] == '\n')
+			return at; /* it has no end */
+		else if (s.ptr[at] == quote &&
+			 (!is_long ||
+			  (at + 2 < s.len && s.ptr[at + 1] == quote &&
+			   s.ptr[at + 2] == quote)))
+			return at + len;
 	}
 	return s.len;
 }
 
-static enum kr_err print_host(const struct kr_rtc *rtc, const char *upstream,
-			      bool alone, struct kr_buf *out)
+/* Behind the line at @at and those that its lists and strings go on in. */
+static size_t skip_lines(struct kr_bytes s, size_t at)
 {
-	enum kr_err err = kr_buf_append_str(out, MARK_BEGIN);
+	unsigned depth = 0;
+
+	while (at < s.len) {
+		const uint8_t c = s.ptr[at];
+
+		if (c == '"' || c == '\'') {
+			at = skip_string(s, at);
+			continue;
+		}
+		if (c == '#')
+			at = find(s, at, "\n");
+		else if (c == '[' || c == '{')
+			depth++;
+		else if ((c == ']' || c == '}') && depth > 0)
+			depth--;
+		if (at < s.len && s.ptr[at] == '\n' && depth == 0)
+			return at + 1;
+		at++;
+	}
+	return s.len;
+}
+
+/* The first line that opens a table: keys before it belong to the file, and
+ * hosts are tried in the order of their tables. */
+static size_t find_table(struct kr_bytes s)
+{
+	for (size_t line = 0; line < s.len; line = skip_lines(s, line)) {
+		size_t at = line;
+
+		while (at < s.len && (s.ptr[at] == ' ' || s.ptr[at] == '\t'))
+			at++;
+		if (at < s.len && s.ptr[at] == '[')
+			return line;
+	}
+	return s.len;
+}
+
+/* The block, behind a line that is ended first where @joined. */
+static enum kr_err print_host(const struct kr_rtc *rtc, const char *upstream,
+			      bool alone, bool joined, struct kr_buf *out)
+{
+	enum kr_err err =
+		kr_buf_append_str(out, joined ? "\n" MARK_JOINED : MARK_BEGIN);
 
 	if (err == KR_OK && alone && !is_any(upstream))
 		err = kr_buf_printf(out, "server = \"https://%s\"\n\n",
@@ -94,128 +141,70 @@ static enum kr_err print_host(const struct kr_rtc *rtc, const char *upstream,
 	return err;
 }
 
+/* Cut our block out of @old.  False: it has no end. */
+static bool take_block(struct kr_bytes old, struct kr_bytes *before,
+		       struct kr_bytes *behind)
+{
+	const size_t begin = find(old, 0, MARK);
+	const size_t mark = find(old, begin, MARK_END);
+	const bool joined = find(old, begin, MARK_JOINED) == begin &&
+			    begin > 0 && begin < old.len;
+
+	*before = cut(old, 0, begin - joined);
+	*behind = cut(old, old.len, old.len);
+	if (begin == old.len)
+		return true;
+	if (mark == old.len)
+		return false;
+	*behind = cut(old, mark + strlen(MARK_END), old.len);
+	return true;
+}
+
+bool kr_rtc_containerd_has_ours(struct kr_bytes text)
+{
+	return find(text, 0, MARK) < text.len;
+}
+
+/* Is there a table of the agent that is not ours? */
+static bool has_table(const struct kr_rtc *rtc, struct kr_bytes text)
+{
+	char table[300];
+
+	(void)snprintf(table, sizeof(table), "[host.\"http://%s\"]",
+		       rtc->agent);
+	return find(text, 0, table) < text.len;
+}
+
 enum kr_err kr_rtc_containerd(const struct kr_rtc *rtc, const char *upstream,
 			      struct kr_bytes old, struct kr_buf *out,
 			      const char **why)
 {
-	const size_t begin = find(old, 0, MARK_BEGIN);
-	const size_t mark = find(old, begin, MARK_END);
-	const size_t end = mark < old.len ? mark + strlen(MARK_END) : old.len;
-	const struct kr_bytes before = cut(old, 0, begin);
-	const struct kr_bytes behind = cut(old, end, old.len);
-	const bool alone = is_blank(before) && is_blank(behind);
-	char table[300];
-	size_t at = begin;
-	enum kr_err err = KR_OK;
+	struct kr_bytes before, behind;
+	enum kr_err err;
 
-	if (begin < old.len && mark == old.len) {
+	if (!take_block(old, &before, &behind)) {
 		*why = "the mark where our block ends is missing";
 		return KR_E_CONFIG;
 	}
-	if (rtc->action == KR_RTC_REMOVE) {
-		if (!alone)
-			err = append(out, before);
-		return err != KR_OK || alone ? err : append(out, behind);
-	}
-	(void)snprintf(table, sizeof(table), "[host.\"http://%s\"]",
-		       rtc->agent);
-	if (find(before, 0, table) < before.len ||
-	    find(behind, 0, table) < behind.len) {
+	const bool alone = is_blank(before) && is_blank(behind);
+	if (rtc->action != KR_RTC_REMOVE &&
+	    (has_table(rtc, before) || has_table(rtc, behind))) {
 		*why = "it has a table of this agent that we did not write";
 		return KR_E_CONFIG;
 	}
-	if (begin == old.len)
-		at = find_table(old);
-	err = append(out, cut(old, 0, at));
-	if (err == KR_OK && at > 0 && old.ptr[at - 1] != '\n')
-		err = kr_buf_append_str(out, "\n");
-	if (err == KR_OK)
-		err = print_host(rtc, upstream, alone, out);
-	return err != KR_OK ? err
-			    : append(out, cut(old, begin == old.len ? at : end,
-					      old.len));
-}
+	if (rtc->action != KR_RTC_REMOVE && !kr_rtc_containerd_has_ours(old)) {
+		const size_t at = find_table(old);
 
-/* ---- Docker: daemon.json ------------------------------------------------*/
-
-/* Our mirror out of the list; false: it was not there. */
-static bool take_mirror(json_t *list, const char *url)
-{
-	size_t i;
-	json_t *item;
-
-	json_array_foreach(list, i, item)
-	{
-		if (json_is_string(item) &&
-		    strcmp(json_string_value(item), url) == 0) {
-			(void)json_array_remove(list, i);
-			return true;
-		}
+		before = cut(old, 0, at);
+		behind = cut(old, at, old.len);
 	}
-	return false;
-}
-
-static enum kr_err change_daemon(const struct kr_rtc *rtc, json_t *root,
-				 const char **why)
-{
-	json_t *list = json_object_get(root, "registry-mirrors");
-	char url[300];
-
-	(void)snprintf(url, sizeof(url), "http://%s", rtc->agent);
-	if (list != NULL && !json_is_array(list)) {
-		*why = "registry-mirrors is not a list";
-		return KR_E_CONFIG;
-	}
-	if (rtc->action == KR_RTC_REMOVE) {
-		if (list != NULL && take_mirror(list, url) &&
-		    json_array_size(list) == 0)
-			(void)json_object_del(root, "registry-mirrors");
-		return KR_OK;
-	}
-	if (list == NULL) {
-		list = json_array();
-		if (json_object_set_new(root, "registry-mirrors", list) != 0)
-			return KR_E_NOMEM;
-	}
-	(void)take_mirror(list, url);
-	return json_array_insert_new(list, 0, json_string(url)) == 0
-		       ? KR_OK
-		       : KR_E_NOMEM;
-}
-
-static enum kr_err print_daemon(const json_t *root, struct kr_buf *out)
-{
-	char *text = json_dumps(root, JSON_INDENT(4));
-	enum kr_err err = KR_E_NOMEM;
-
-	if (text != NULL)
-		err = kr_buf_printf(out, "%s\n", text);
-	free(text);
-	return err;
-}
-
-enum kr_err kr_rtc_docker(const struct kr_rtc *rtc, struct kr_bytes old,
-			  struct kr_buf *out, const char **why)
-{
-	json_t *root = is_blank(old)
-			       ? json_object()
-			       : json_loadb((const char *)old.ptr, old.len,
-					    JSON_REJECT_DUPLICATES, NULL);
-	enum kr_err err = KR_E_CONFIG;
-
-	*why = "it is not a JSON object";
-	if (json_is_object(root)) {
-		json_t *was = json_deep_copy(root);
-
-		err = change_daemon(rtc, root, why);
-		if (err == KR_OK && json_equal(was, root))
-			err = append(out, old);
-		else if (err == KR_OK && json_object_size(root) > 0)
-			err = print_daemon(root, out);
-		json_decref(was);
-	}
-	json_decref(root);
-	return err;
+	err = append(out, before);
+	if (err == KR_OK && rtc->action != KR_RTC_REMOVE)
+		err = print_host(rtc, upstream, alone,
+				 before.len > 0 &&
+					 before.ptr[before.len - 1] != '\n',
+				 out);
+	return err != KR_OK ? err : append(out, behind);
 }
 
 /* ---- podman, CRI-O: registries.conf.d -----------------------------------*/

@@ -114,6 +114,11 @@ ctr_ images ls -q | grep -qx "$(registry_host agent1)/team/app:v1" ||
 http GET "$(server agent1)/preload/tags/team%2Fapp:absent?runtime=containerd"
 expect_status 503 "preload of an absent tag"
 engine_stop
-"$KRAKEN" runtime-config --containerd --path "$WORK/certs.d" --remove \
-	--upstream registry.example.com >/dev/null
+# Without --upstream all go that we wrote, and nothing else.
+mkdir "$WORK/certs.d/other"
+echo 'server = "https://other"' >"$WORK/certs.d/other/hosts.toml"
+"$KRAKEN" runtime-config --containerd --path "$WORK/certs.d" --remove >/dev/null
+expect_eq "$(<"$WORK/certs.d/other/hosts.toml")" 'server = "https://other"' \
+	"what somebody else wrote"
+rm -r "$WORK/certs.d/other"
 expect_eq "$(ls "$WORK/certs.d")" "" "what --remove left in certs.d"

@@ -102,6 +102,42 @@ static void test_containerd_keeps_what_is_there(void **state)
 		     "server = \"https://a.b\"\n" BEGIN HOST END);
 }
 
+#define JOINED "# kraken: begin (kraken runtime-config, line end included)\n"
+
+/* What looks like a table, inside of what is none. */
+static void test_containerd_block_stands_before_tables_only(void **state)
+{
+	static const char *const keys[] = {
+		"client = [\n  [\"a.cert\", \"a.key\"],\n  [\"b\", "
+		"\"c\"],\n]\n",
+		"ca = \"x\" # [ not open\n",
+		"a = \"[\\\"[\"\nb = '[\\'\n",
+		"a = \"\"\"\n[no]\n\\\"\"\"\"\nb = '''\n[no]\n'''\n",
+		"a = { b = [ 1,\n 2 ] }\r\n",
+	};
+	char old[400], with[600];
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		(void)snprintf(old, sizeof(old), "%s[host.\"https://o\"]\n",
+			       keys[i]);
+		(void)snprintf(with, sizeof(with),
+			       "%s" BEGIN HOST END "[host.\"https://o\"]\n",
+			       keys[i]);
+		expect_round(CONTAINERD, old, with);
+	}
+}
+
+static void test_containerd_file_without_a_last_line_end(void **state)
+{
+	(void)state;
+	expect_round(CONTAINERD, "server = \"https://a.b\"",
+		     "server = \"https://a.b\"\n" JOINED HOST END);
+	expect_round(CONTAINERD, "\n",
+		     "\n" BEGIN
+		     "server = \"https://registry-1.docker.io\"\n\n" HOST END);
+}
+
 static void test_containerd_follows_another_agent(void **state)
 {
 	const char *old = "a = 1\n" BEGIN HOST END "[host.\"x\"]\n";
@@ -152,6 +188,57 @@ static void test_docker_keeps_other_keys_and_mirrors(void **state)
 	expect_round(DOCKER, old, with);
 	/* nothing to change: not even the spaces */
 	expect(DOCKER, KR_RTC_REMOVE, "{ \"a\":1 }", "{ \"a\":1 }");
+}
+
+/* Spaces, line ends, escapes, numbers, the order of keys. */
+static void test_docker_files_come_back_byte_for_byte(void **state)
+{
+	static const char *const olds[] = {
+		"{}",
+		"{ }\n",
+		"{\"a\":1}",
+		"{\r\n\t\"a\": 1.10,\r\n\t\"b\": \"\\u00e9\\/\"\r\n}\r\n",
+		"{\"registry-mirrors\":[]}",
+		"{\"registry-mirrors\" : [ ], \"a\": [1]}",
+		"{\"a\":1,\"registry-mirrors\":[\"https://m\",\"https://n\"]}",
+		"\n {\"registry-mirrors\": [\r\n  \"https://m\"\r\n ]}",
+	};
+	struct kr_buf with, again, back;
+	const struct kr_rtc in = rtc(KR_RTC_APPLY), out = rtc(KR_RTC_REMOVE);
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(olds) / sizeof(olds[0]); i++) {
+		assert_int_equal(change(DOCKER, &in, olds[i], &with), KR_OK);
+		assert_non_null(strstr((const char *)with.ptr,
+				       "\"http://127.0.0.1:16000\""));
+		assert_int_equal(
+			change(DOCKER, &in, (const char *)with.ptr, &again),
+			KR_OK);
+		assert_string_equal((const char *)again.ptr,
+				    (const char *)with.ptr);
+		assert_int_equal(
+			change(DOCKER, &out, (const char *)with.ptr, &back),
+			KR_OK);
+		assert_string_equal((const char *)back.ptr, olds[i]);
+		kr_buf_fini(&with);
+		kr_buf_fini(&again);
+		kr_buf_fini(&back);
+	}
+}
+
+/* Where no edit does it, the file is printed anew and says what it said. */
+static void test_docker_files_that_are_hard_to_edit(void **state)
+{
+	(void)state;
+	expect(DOCKER, KR_RTC_APPLY, "{\"x\":{\"registry-mirrors\":[]}}",
+	       "{\n    \"x\": {\n        \"registry-mirrors\": []\n    },\n"
+	       "    \"registry-mirrors\": [\n"
+	       "        \"http://127.0.0.1:16000\"\n    ]\n}\n");
+	expect(DOCKER, KR_RTC_REMOVE,
+	       "{\"registry-mirrors\":[\"https://m\","
+	       "\"http:\\/\\/127.0.0.1:16000\"]}",
+	       "{\n    \"registry-mirrors\": [\n        \"https://m\"\n"
+	       "    ]\n}\n");
 }
 
 static void test_docker_files_that_are_no_objects_stay(void **state)
@@ -228,10 +315,28 @@ static void test_a_file_keeps_its_mode_and_link(void **state)
 	assert_memory_equal(got.ptr, "new", 3);
 	kr_buf_fini(&got);
 	assert_int_equal(unlink(link), 0);
-	assert_int_equal(kr_rtc_delete(real), KR_OK);
-	assert_int_equal(kr_rtc_delete(real), KR_E_NOTFOUND);
+	assert_int_equal(kr_rtc_delete(real, false), KR_OK);
+	assert_int_equal(kr_rtc_write(real, text), KR_OK); /* b is there */
+	assert_int_equal(kr_rtc_delete(real, true), KR_OK);
+	assert_int_equal(kr_rtc_delete(real, true), KR_E_NOTFOUND);
 	(void)snprintf(link, sizeof(link), "%s/a", dir);
 	assert_int_equal(rmdir(link), 0); /* b went with the file */
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_a_link_to_nowhere_stays(void **state)
+{
+	char dir[] = "/tmp/kraken-rtc.XXXXXX", link[64], to[64] = "";
+	const struct kr_bytes text = { (const uint8_t *)"new", 3 };
+	(void)state;
+
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(link, sizeof(link), "%s/link", dir);
+	assert_int_equal(symlink("absent", link), 0);
+	assert_int_equal(kr_rtc_write(link, text), KR_E_NOTFOUND);
+	assert_int_equal(readlink(link, to, sizeof(to) - 1), 6);
+	assert_string_equal(to, "absent");
+	assert_int_equal(unlink(link), 0);
 	assert_int_equal(rmdir(dir), 0);
 }
 
@@ -240,15 +345,21 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_containerd_gets_a_file),
 		cmocka_unit_test(test_containerd_keeps_what_is_there),
+		cmocka_unit_test(
+			test_containerd_block_stands_before_tables_only),
+		cmocka_unit_test(test_containerd_file_without_a_last_line_end),
 		cmocka_unit_test(test_containerd_follows_another_agent),
 		cmocka_unit_test(
 			test_containerd_files_that_we_do_not_understand_stay),
 		cmocka_unit_test(test_docker_gets_a_mirror),
 		cmocka_unit_test(test_docker_keeps_other_keys_and_mirrors),
+		cmocka_unit_test(test_docker_files_come_back_byte_for_byte),
+		cmocka_unit_test(test_docker_files_that_are_hard_to_edit),
 		cmocka_unit_test(test_docker_files_that_are_no_objects_stay),
 		cmocka_unit_test(test_podman_gets_a_file_of_ours),
 		cmocka_unit_test(test_podman_may_keep_the_host),
 		cmocka_unit_test(test_a_file_keeps_its_mode_and_link),
+		cmocka_unit_test(test_a_link_to_nowhere_stays),
 	};
 
 	return cmocka_run_group_tests_name("runtime_config", tests, NULL, NULL);
