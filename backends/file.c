@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "backends/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -21,6 +22,7 @@ struct file_backend {
 	struct kr_backend base;
 	enum kr_backend_layout layout;
 	char *root;
+	bool is_ours; /* the root was made by us, and may be empty */
 	atomic_uint temp_seq;
 };
 
@@ -43,6 +45,14 @@ static enum kr_err fail(struct file_backend *f, const char *what,
 	return err;
 }
 
+static enum kr_err say_away(const struct file_backend *f, const char *what)
+{
+	kr_log_error("backend-file", what, KR_STR("root", f->root),
+		     KR_STR("do", "mount it, or make it, or correct "
+				  "backend.file.root_directory"));
+	return KR_E_UNAVAILABLE;
+}
+
 /* The root is what has its name now: a descriptor that is kept would go on
  * reading what was moved away or is mounted no more.  Where there is none, the
  * storage cannot be asked, which is not "no such object". */
@@ -56,11 +66,30 @@ static enum kr_err open_root(struct file_backend *f, int *ret_fd)
 	}
 	if (errno != ENOENT && errno != ENOTDIR)
 		return fail(f, "cannot open the root", "", errno);
-	kr_log_error("backend-file", "the root directory is gone",
-		     KR_STR("root", f->root),
-		     KR_STR("do", "mount it, or make it, or correct "
-				  "backend.file.root_directory"));
-	return KR_E_UNAVAILABLE;
+	return say_away(f, "the root directory is gone");
+}
+
+/* An object is not there.  What an unmounted file system leaves is an empty
+ * directory, which would say that of everything. */
+static enum kr_err judge_absent(const struct file_backend *f)
+{
+	DIR *dir;
+	const struct dirent *e;
+
+	if (f->is_ours)
+		return KR_E_NOTFOUND;
+	dir = opendir(f->root);
+	if (dir == NULL)
+		return say_away(f, "the root directory is gone");
+	do
+		e = readdir(dir);
+	while (e != NULL &&
+	       (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0));
+	const bool is_empty = e == NULL;
+	(void)closedir(dir);
+	return is_empty ? say_away(f, "the root directory is empty; is it "
+				      "mounted?")
+			: KR_E_NOTFOUND;
 }
 
 /* ---- reading ---- */
@@ -80,6 +109,8 @@ static enum kr_err open_object(struct file_backend *f, const char *name,
 	fd = openat(root, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	const int errnum = errno;
 	(void)close(root);
+	if (fd < 0 && errnum == ENOENT)
+		return judge_absent(f);
 	if (fd < 0)
 		return fail(f, "cannot open", path, errnum);
 	if (fstat(fd, st) < 0) {
@@ -349,13 +380,10 @@ static const struct kr_backend_ops file_ops = { .type = "file",
 						.list = file_list,
 						.close = file_close };
 
-enum kr_err kr_backend_file_open(const char *root,
-				 enum kr_backend_layout layout,
-				 struct kr_backend **ret)
+static enum kr_err make(const char *root, enum kr_backend_layout layout,
+			struct file_backend **ret)
 {
 	struct file_backend *f = calloc(1, sizeof(*f));
-	enum kr_err err;
-	int fd = -1;
 
 	if (f == NULL)
 		return KR_E_NOMEM;
@@ -363,17 +391,30 @@ enum kr_err kr_backend_file_open(const char *root,
 	f->layout = layout;
 	f->root = strdup(root);
 	if (f->root == NULL) {
-		file_close(&f->base);
+		free(f);
 		return KR_E_NOMEM;
 	}
 	for (size_t n = strlen(f->root); n > 1 && f->root[n - 1] == '/'; n--)
 		f->root[n - 1] = '\0';
-	if (mkdir(root, 0755) < 0 && errno != EEXIST) {
-		err = fail(f, "cannot make the root", "", errno);
-		file_close(&f->base);
+	*ret = f;
+	return KR_OK;
+}
+
+enum kr_err kr_backend_file_open(const char *root,
+				 enum kr_backend_layout layout,
+				 struct kr_backend **ret)
+{
+	struct file_backend *f;
+	int fd = -1;
+	enum kr_err err = make(root, layout, &f);
+
+	if (err != KR_OK)
 		return err;
-	}
-	err = open_root(f, &fd);
+	f->is_ours = true;
+	if (mkdir(root, 0755) < 0 && errno != EEXIST)
+		err = fail(f, "cannot make the root", "", errno);
+	if (err == KR_OK)
+		err = open_root(f, &fd);
 	if (err != KR_OK) {
 		file_close(&f->base);
 		return err;
@@ -381,4 +422,16 @@ enum kr_err kr_backend_file_open(const char *root,
 	(void)close(fd);
 	*ret = &f->base;
 	return KR_OK;
+}
+
+enum kr_err kr_backend_file_attach(const char *root,
+				   enum kr_backend_layout layout,
+				   struct kr_backend **ret)
+{
+	struct file_backend *f;
+	const enum kr_err err = make(root, layout, &f);
+
+	if (err == KR_OK)
+		*ret = &f->base;
+	return err;
 }

@@ -5,8 +5,7 @@
  * synced: after a crash it is whole or absent.
  *
  * While there is no directory of that name (moved away, not mounted) every
- * call says KR_E_UNAVAILABLE.  An empty one, as an unmounted file system leaves
- * it, cannot be told from a storage without objects.
+ * call says KR_E_UNAVAILABLE.
  */
 #ifndef KR_BACKENDS_FILE_H
 #define KR_BACKENDS_FILE_H
@@ -23,5 +22,12 @@
 KR_NODISCARD enum kr_err kr_backend_file_open(const char *root,
 					      enum kr_backend_layout layout,
 					      struct kr_backend **ret);
+
+/* The same with the directory of somebody else: it is not made, need not be
+ * there yet, and while it is empty, as an unmounted file system leaves it,
+ * every object is KR_E_UNAVAILABLE, not KR_E_NOTFOUND.  KR_E_NOMEM. */
+KR_NODISCARD enum kr_err kr_backend_file_attach(const char *root,
+						enum kr_backend_layout layout,
+						struct kr_backend **ret);
 
 #endif

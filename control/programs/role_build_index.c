@@ -56,7 +56,8 @@ static enum kr_err fill_upstreams(struct role *r,
 {
 	const struct kr_conf *c = &r->rt.conf;
 	const struct kr_conf_freshness *rules = c->freshness.list;
-	const enum kr_err err = kr_storage_open(c, "build-index", &r->backends);
+	const enum kr_err err =
+		kr_storage_attach(c, "build-index", &r->backends);
 
 	for (size_t i = 0; i < c->freshness.count; i++)
 		r->rules[i] = (struct kr_mirror_rule){

@@ -5,9 +5,13 @@
 #include "backends/file.h"
 #include "core/log.h"
 
+typedef enum kr_err open_file_fn(const char *root,
+				 enum kr_backend_layout layout,
+				 struct kr_backend **ret);
+
 static enum kr_err add_backend(struct kr_backends *bs,
 			       const struct kr_conf_backend *conf,
-			       const char *area)
+			       const char *area, open_file_fn *open_file)
 {
 	static const enum kr_backend_layout layouts[] = {
 		[KR_CONF_DOCKER_TAG] = KR_LAYOUT_DOCKER_TAG,
@@ -22,8 +26,7 @@ static enum kr_err add_backend(struct kr_backends *bs,
 		(void)snprintf(why, sizeof(why),
 			       "backend.file.root_directory is missing");
 	else
-		err = kr_backend_file_open(conf->file_root,
-					   layouts[conf->name_path], &b);
+		err = open_file(conf->file_root, layouts[conf->name_path], &b);
 	if (err == KR_OK) {
 		err = kr_backends_add(bs, conf->namespace_regex, b, why);
 		if (err != KR_OK)
@@ -37,13 +40,25 @@ static enum kr_err add_backend(struct kr_backends *bs,
 	return err;
 }
 
-enum kr_err kr_storage_open(const struct kr_conf *c, const char *area,
-			    struct kr_backends **ret)
+static enum kr_err add_all(const struct kr_conf *c, const char *area,
+			   open_file_fn *open_file, struct kr_backends **ret)
 {
 	const struct kr_conf_backend *confs = c->backends.list;
 	enum kr_err err = kr_backends_open(ret);
 
 	for (size_t i = 0; err == KR_OK && i < c->backends.count; i++)
-		err = add_backend(*ret, &confs[i], area);
+		err = add_backend(*ret, &confs[i], area, open_file);
 	return err;
+}
+
+enum kr_err kr_storage_open(const struct kr_conf *c, const char *area,
+			    struct kr_backends **ret)
+{
+	return add_all(c, area, kr_backend_file_open, ret);
+}
+
+enum kr_err kr_storage_attach(const struct kr_conf *c, const char *area,
+			      struct kr_backends **ret)
+{
+	return add_all(c, area, kr_backend_file_attach, ret);
 }

@@ -20,4 +20,10 @@ KR_NODISCARD enum kr_err kr_storage_open(const struct kr_conf *c,
 					 const char *area,
 					 struct kr_backends **ret);
 
+/* The same with storages of somebody else: a directory is not made, and need
+ * not be there yet. */
+KR_NODISCARD enum kr_err kr_storage_attach(const struct kr_conf *c,
+					   const char *area,
+					   struct kr_backends **ret);
+
 #endif
