@@ -344,6 +344,22 @@ void kr_index_forget(struct kr_index *ix, struct kr_index_req *r,
 	kr_db_submit(ix->opts.db, &r->db, kr_index_run_forget, on_forgot);
 }
 
+static void on_unlearned(struct kr_db_req *db, enum kr_err err)
+{
+	KR_CONTAINER_OF(db, struct kr_index_unlearn_req, db)->err = err;
+}
+
+enum kr_err kr_index_unlearn(struct kr_index *ix,
+			     kr_index_is_mirror_fn *is_mirror, void *ctx)
+{
+	struct kr_index_unlearn_req r = { .is_mirror = is_mirror, .ctx = ctx };
+
+	kr_assert(kr_digest_map_count(&ix->cache) == 0);
+	kr_db_submit(ix->opts.db, &r.db, kr_index_run_unlearn, on_unlearned);
+	kr_db_drain(ix->opts.db);
+	return r.err;
+}
+
 static void set_max(struct kr_index_req *r, uint32_t max)
 {
 	r->max = max == 0 || max > KR_INDEX_LIST_MAX ? KR_INDEX_LIST_MAX : max;

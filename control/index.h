@@ -137,6 +137,14 @@ void kr_index_learn(struct kr_index *ix, struct kr_index_req *r,
 void kr_index_forget(struct kr_index *ix, struct kr_index_req *r,
 		     const char *repo, const char *tag, kr_index_done_fn *done);
 
+/* Forget what was learned of repositories that have no upstream any more: for
+ * which @is_mirror, called on the pool, says false.  BLOCKS: at start only,
+ * while nothing else is asked. */
+typedef bool kr_index_is_mirror_fn(void *ctx, const char *repo);
+KR_NODISCARD enum kr_err kr_index_unlearn(struct kr_index *ix,
+					  kr_index_is_mirror_fn *is_mirror,
+					  void *ctx);
+
 /* At most @max (1 .. KR_INDEX_LIST_MAX) tags of @repo in byte order, after
  * @last ("": from the start), put or learned.  KR_E_NOTFOUND: no such
  * repository, that is none with a tag or a manifest. */

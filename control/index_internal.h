@@ -76,7 +76,14 @@ KR_NODISCARD enum kr_err kr_index_learned_delete(struct sqlite3 *sql,
 						 const struct kr_index_entry *e,
 						 bool *ret_was_there);
 
-kr_db_run_fn kr_index_run_learn, kr_index_run_forget;
+struct kr_index_unlearn_req {
+	struct kr_db_req db;
+	kr_index_is_mirror_fn *is_mirror;
+	void *ctx;
+	enum kr_err err;
+};
+
+kr_db_run_fn kr_index_run_learn, kr_index_run_forget, kr_index_run_unlearn;
 
 KR_NODISCARD enum kr_err kr_index_prepare(struct sqlite3 *sql, const char *text,
 					  struct sqlite3_stmt **ret);

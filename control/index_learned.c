@@ -125,3 +125,61 @@ enum kr_err kr_index_run_forget(struct kr_db_req *db, sqlite3 *sql)
 
 	return kr_index_learned_delete(sql, &r->entry, &r->changed);
 }
+
+/* ---- at start ---- */
+
+static enum kr_err delete_repo(sqlite3 *sql, const char *repo)
+{
+	sqlite3_stmt *st;
+	int rc;
+	enum kr_err err = kr_index_prepare(
+		sql, "DELETE FROM learned WHERE repo = ?1", &st);
+
+	if (err != KR_OK)
+		return err;
+	(void)sqlite3_bind_text(st, 1, repo, -1, SQLITE_STATIC);
+	rc = sqlite3_step(st);
+	(void)sqlite3_finalize(st);
+	return kr_db_err(rc);
+}
+
+/* The first repository after @repo, into it; KR_E_NOTFOUND: none.  @st is
+ * ready to be used again. */
+static enum kr_err next_repo(sqlite3_stmt *st, char repo[KR_INDEX_REPO_MAX])
+{
+	const char *text = NULL;
+	enum kr_err err;
+	int rc;
+
+	(void)sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
+	rc = sqlite3_step(st);
+	err = kr_db_err(rc);
+	if (rc == SQLITE_ROW)
+		text = (const char *)sqlite3_column_text(st, 0);
+	if (err == KR_OK && text == NULL)
+		err = KR_E_NOTFOUND; /* min() of nothing */
+	if (err == KR_OK && strlen(text) >= KR_INDEX_REPO_MAX)
+		err = KR_E_CORRUPT;
+	if (err == KR_OK)
+		memcpy(repo, text, strlen(text) + 1);
+	(void)sqlite3_reset(st);
+	return err;
+}
+
+enum kr_err kr_index_run_unlearn(struct kr_db_req *db, sqlite3 *sql)
+{
+	struct kr_index_unlearn_req *r =
+		KR_CONTAINER_OF(db, struct kr_index_unlearn_req, db);
+	char repo[KR_INDEX_REPO_MAX] = "";
+	sqlite3_stmt *st;
+	enum kr_err err = kr_index_prepare(
+		sql, "SELECT min(repo) FROM learned WHERE repo > ?1", &st);
+
+	if (err != KR_OK)
+		return err;
+	while (err == KR_OK && (err = next_repo(st, repo)) == KR_OK)
+		if (!r->is_mirror(r->ctx, repo))
+			err = delete_repo(sql, repo);
+	(void)sqlite3_finalize(st);
+	return err == KR_E_NOTFOUND ? KR_OK : err;
+}

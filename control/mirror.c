@@ -404,7 +404,7 @@ static void on_known(struct kr_index_req *r, enum kr_err err)
 		return;
 	}
 	a->source = source_of(m, r->entry.repo);
-	if (a->source == NULL) { /* or it is no mirror any more */
+	if (a->source == NULL) {
 		a->done(a, KR_E_NOTFOUND, "");
 		return;
 	}
@@ -476,6 +476,14 @@ static enum kr_err add_rule(struct kr_mirror *m, const struct kr_mirror_rule *r)
 	return KR_OK;
 }
 
+static bool has_upstream(void *ctx, const char *repo)
+{
+	const struct kr_mirror *m = ctx;
+
+	return m->backends != NULL &&
+	       kr_backends_find(m->backends, repo) != NULL;
+}
+
 enum kr_err kr_mirror_open(const struct kr_mirror_opts *opts,
 			   struct kr_mirror **ret)
 {
@@ -495,6 +503,8 @@ enum kr_err kr_mirror_open(const struct kr_mirror_opts *opts,
 	add_metrics(m);
 	for (uint32_t i = 0; err == KR_OK && i < opts->rule_count; i++)
 		err = add_rule(m, &opts->rules[i]);
+	if (err == KR_OK)
+		err = kr_index_unlearn(m->index, has_upstream, m);
 	if (err != KR_OK) {
 		kr_mirror_close(m);
 		return err;

@@ -65,7 +65,9 @@ struct kr_mirror_opts {
 	uint64_t (*wall_ns)(void); /* NULL: kr_clock_wall_ns; for tests */
 };
 
-/* KR_E_CONFIG: the log says which expression is none; KR_E_NOMEM. */
+/* Also forgets what was learned of repositories that have no upstream now.
+ * BLOCKS: at start only, before anything is asked of the index.
+ * KR_E_CONFIG: the log says which expression is none; KR_E_NOMEM; db.h's. */
 KR_NODISCARD enum kr_err kr_mirror_open(const struct kr_mirror_opts *opts,
 					struct kr_mirror **ret);
 /* Every question is answered; turns the ring until the look-ups that run have

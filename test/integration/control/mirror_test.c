@@ -498,6 +498,39 @@ static void a_backend_that_hangs_does_not_stop_the_others(void **state)
 	assert_int_equal(value_of(&q[0]), 1);
 }
 
+static void on_list(struct kr_index_req *r, enum kr_err err)
+{
+	assert_ok(err);
+	r->done = NULL;
+}
+
+static void a_repository_without_upstream_is_forgotten_at_start(void **state)
+{
+	struct world *w = *state;
+	struct kr_backends *all = w->backends, *none;
+	struct kr_index_req r = { 0 };
+
+	assert_int_equal(get(w, "slow/app", "v1"), 1);
+	assert_int_equal(get(w, "slow/bpp", "v1"), 1);
+	put(w, "own/app", "v1", 2);
+	close_mirror(w);
+	assert_ok(kr_backends_open(&none));
+	w->backends = none;
+	open_mirror(w, 30 * SEC);
+	kr_index_repos(w->index, &r, "", "", 0, on_list);
+	while (r.done != NULL)
+		kr_io_turn(w->io);
+	assert_int_equal(r.name_count, 1);
+	assert_string_equal((const char *)r.names.ptr, "own/app");
+	kr_buf_fini(&r.names);
+	close_mirror(w);
+	kr_backends_close(none);
+	w->backends = all;
+	atomic_store(&w->slow->err, KR_E_UNAVAILABLE);
+	open_mirror(w, 30 * SEC);
+	assert_err(fail_get(w, "slow/app", "v1"), KR_E_UNAVAILABLE);
+}
+
 static void closing_answers_everybody(void **state)
 {
 	enum { COUNT = KR_MIRROR_SOURCE_MAX + 2 };
@@ -537,6 +570,7 @@ int main(void)
 		T(a_put_during_a_look_up_is_what_is_served),
 		T(a_question_is_answered_in_time),
 		T(a_backend_that_hangs_does_not_stop_the_others),
+		T(a_repository_without_upstream_is_forgotten_at_start),
 		T(closing_answers_everybody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
