@@ -3,10 +3,17 @@
  * straight from files, in the order the node gave them.
  *
  * Control bytes gather in c->pending while a request is in flight and go out
- * together; c->moving is lent to the request.  Under an upload limit a block
- * goes out in slices, each when it is its turn (pace.h); control bytes do not
- * wait for one, but are never inside a block.
+ * together; c->moving is lent to the request.  Bytes with a block behind them
+ * (its head is) are one request with it.  Under an upload limit a block goes
+ * out in slices, each when it is its turn (pace.h); control bytes do not wait
+ * for one, but are never inside a block.
+ *
+ * From the first block until nothing is left to send the socket is corked
+ * (tcp(7)): the end of a block is a small segment of its own else, with an
+ * acknowledgement and a wake-up of the reader, who is better left to read.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -137,7 +144,7 @@ static void end_bytes(struct kr_wire *c)
 	kr_buf_reset(&c->moving);
 	if (c->moving.cap > KR_WIRE_KEEP_BYTES)
 		kr_buf_fini(&c->moving);
-	c->now = (struct kr_wire_segment){ 0 };
+	c->tx_head = 0;
 }
 
 static void end_block(struct kr_wire *c)
@@ -161,12 +168,9 @@ static void on_sent(struct kr_op *op, enum kr_err err, uint32_t n)
 	(void)n;
 	c->holds++;
 	spend_time(c);
-	if (c->now.blob == NULL) {
-		end_bytes(c);
-	} else {
-		c->now.len -= c->tx_slice;
-		c->now.offset_bytes += c->tx_slice;
-	}
+	end_bytes(c);
+	c->now.len -= c->tx_slice;
+	c->now.offset_bytes += c->tx_slice;
 	if (err != KR_OK)
 		kr_wire_lose(c, err);
 	else if (c->now.blob != NULL && c->now.len == 0)
@@ -187,8 +191,8 @@ static void limit_time(struct kr_wire *c)
 static void send_slice(struct kr_wire *c, uint32_t len)
 {
 	c->tx_slice = len;
-	kr_io_send_file(c->t->io, &c->tx, c->fd, c->now.blob->fd,
-			c->now.offset_bytes, len, on_sent);
+	kr_io_send_headed(c->t->io, &c->tx, c->fd, c->moving.ptr, c->tx_head,
+			  c->now.blob->fd, c->now.offset_bytes, len, on_sent);
 	limit_time(c);
 }
 
@@ -210,10 +214,7 @@ static void send_block(struct kr_wire *c)
 
 static void send_bytes(struct kr_wire *c)
 {
-	if (move_bytes(c, c->now.len) != KR_OK) {
-		kr_wire_lose(c, KR_E_NOMEM);
-		return;
-	}
+	c->tx_slice = c->now.len;
 	kr_io_send(c->t->io, &c->tx, c->fd, c->moving.ptr, c->now.len, on_sent);
 	limit_time(c);
 }
@@ -228,19 +229,61 @@ static void take_segment(struct kr_wire *c)
 			c->now.len * UINT64_C(1000000000) / KR_WIRE_RATE_MIN;
 }
 
+static bool is_block_next(const struct kr_wire *c)
+{
+	return c->out_count > 0 && c->out[c->out_first].blob != NULL;
+}
+
+/* Under a limit the block may have to wait, and the bytes shall not.  False:
+ * the connection is lost, and @c may be gone. */
+static bool take_segments(struct kr_wire *c)
+{
+	take_segment(c);
+	if (c->now.blob != NULL)
+		return true;
+	if (move_bytes(c, c->now.len) != KR_OK) {
+		c->now = (struct kr_wire_segment){ 0 };
+		kr_wire_lose(c, KR_E_NOMEM);
+		return false;
+	}
+	if (is_block_next(c) && !kr_pace_is_limited(&c->t->up)) {
+		c->tx_head = c->now.len;
+		take_segment(c);
+	}
+	return true;
+}
+
+static void cork(struct kr_wire *c, bool on)
+{
+	const int value = on;
+
+	if (c->is_corked == on || kr_pace_is_limited(&c->t->up))
+		return;
+	c->is_corked = on;
+	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
+}
+
+static void shut(struct kr_wire *c)
+{
+	c->is_shut = true;
+	shutdown(c->fd, SHUT_WR);
+}
+
 void kr_wire_start_output(struct kr_wire *c)
 {
 	if (kr_op_busy(&c->tx) || kr_turn_waits(&c->tx_turn) || c->fd < 0 ||
 	    (c->state != KR_WIRE_OPEN && c->state != KR_WIRE_FLUSHING))
 		return;
-	if (c->now.len == 0 && c->out_count > 0)
-		take_segment(c);
+	if (c->now.len == 0 && c->out_count > 0 && !take_segments(c))
+		return;
 	if (c->now.blob != NULL) {
+		cork(c, true);
 		send_block(c);
 	} else if (c->now.len > 0) {
 		send_bytes(c);
-	} else if (c->state == KR_WIRE_FLUSHING && !c->is_shut) {
-		c->is_shut = true;
-		shutdown(c->fd, SHUT_WR);
+	} else {
+		cork(c, false);
+		if (c->state == KR_WIRE_FLUSHING && !c->is_shut)
+			shut(c);
 	}
 }

@@ -2,12 +2,12 @@
  * due to the users.  The order of things: transfer_internal.h. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "control/transfer_internal.h"
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/thread.h"
 
 /* ---- actions */
 
@@ -323,9 +323,9 @@ static void init_lists(struct kr_transfer *t)
 
 static void set_verify_max(struct kr_transfer *t)
 {
-	const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	const uint32_t cores = kr_thread_cores();
 
-	t->verify_max = cores < 2 ? 2 : (uint32_t)cores;
+	t->verify_max = cores < 2 ? 2 : cores;
 	if (t->verify_max > KR_VERIFY_JOBS_MAX)
 		t->verify_max = KR_VERIFY_JOBS_MAX;
 	for (uint32_t i = 0; i < KR_VERIFY_JOBS_MAX; i++)

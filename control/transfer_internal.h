@@ -120,11 +120,12 @@ struct kr_wire {
 	uint32_t out_first, out_count;
 	struct kr_wire_segment now; /* in flight; of a block: what is left */
 	struct kr_turn tx_turn;
+	uint32_t tx_head;     /* bytes of moving that go before now */
 	uint32_t tx_slice;    /* of now, in flight */
 	uint64_t tx_since_ns; /* it is */
 	uint64_t tx_left_ns;  /* that the socket may take for the rest */
 	struct kr_buf pending, moving; /* not started; in flight */
-	bool is_shut;
+	bool is_corked, is_shut;
 };
 
 void kr_wire_accept(struct kr_listener *l, int fd, const struct kr_addr *from);

@@ -59,8 +59,9 @@ struct kr_op { /* fields are private to the implementation of kr_io */
 	uint64_t offset_bytes;
 	uint32_t len_bytes;
 	uint32_t moved_bytes;
-	uint32_t hot_bytes; /* up to there the file was in memory */
-	uint64_t hot_ns;    /* then */
+	uint32_t head_bytes; /* of buf, that go before the file's */
+	uint32_t hot_bytes;  /* up to there the file was in memory */
+	uint64_t hot_ns;     /* then */
 	struct kr_op *next;
 	struct kr_op *prev;
 	struct kr_op_list *list; /* where it waits, NULL: nowhere */
@@ -184,6 +185,16 @@ bool kr_io_lead(struct kr_io *io, int fd, uint32_t *ret_bytes);
 void kr_io_send_file(struct kr_io *io, struct kr_op *op, int fd, int file_fd,
 		     uint64_t offset_bytes, uint32_t len_bytes,
 		     kr_op_done_fn *done);
+
+/*
+ * The same, with @head_len bytes of @head before them: in one go with the
+ * file's where the socket takes them, without a completion of their own.
+ * @head is lent until done(), whose n counts the file's bytes only.
+ */
+void kr_io_send_headed(struct kr_io *io, struct kr_op *op, int fd,
+		       const void *head, uint32_t head_len, int file_fd,
+		       uint64_t offset_bytes, uint32_t len_bytes,
+		       kr_op_done_fn *done);
 
 /* ---- files --------------------------------------------------------------*/
 

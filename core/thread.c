@@ -24,3 +24,18 @@ void kr_thread_set_slice(uint64_t slice_ns)
 	a.runtime = slice_ns;
 	(void)syscall(SYS_sched_setattr, 0, &a, 0);
 }
+
+uint32_t kr_thread_cores(void)
+{
+	const long online = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+	int count;
+
+	CPU_ZERO(&set);
+	/* Fails where the kernel knows more than 1,024 cores. */
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		count = CPU_COUNT(&set);
+	else
+		count = (int)online;
+	return count > 0 ? (uint32_t)count : 1;
+}

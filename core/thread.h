@@ -1,5 +1,5 @@
 /*
- * core/thread.h - how soon the scheduler lets a thread run.
+ * core/thread.h - how soon the scheduler lets a thread run, and where.
  */
 #ifndef KR_CORE_THREAD_H
 #define KR_CORE_THREAD_H
@@ -17,5 +17,11 @@
  * or one that forbids the call, leaves things as they are.
  */
 void kr_thread_set_slice(uint64_t slice_ns);
+
+/*
+ * How many cores the calling thread may run on: those of a cpuset or of
+ * taskset(1), not the machine's (sched_getaffinity(2)).  At least 1.
+ */
+uint32_t kr_thread_cores(void);
 
 #endif

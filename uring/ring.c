@@ -279,10 +279,9 @@ static void deliver_completions(struct kr_io *io)
 			complete(io, &batch[i]);
 }
 
-/* Those that go on the list meanwhile are for the next turn. */
+/* Those that go on the list meanwhile are for the next round. */
 static void run_steps(struct kr_io *io)
 {
-	io->inline_bytes = 0;
 	for (uint32_t n = io->runnable.count; n > 0; n--) {
 		if (io->runnable.count == 0 ||
 		    io->inline_bytes >= KR_TURN_INLINE_BYTES)
@@ -300,6 +299,18 @@ static void deliver_finished(struct kr_io *io)
 
 		kr_op_finish(io, op, op->err);
 	}
+}
+
+/* Round after round, while what ended starts more that goes inline: between
+ * two blocks of a connection the kernel need not be asked for news. */
+static void send_inline(struct kr_io *io)
+{
+	io->inline_bytes = 0;
+	do {
+		run_steps(io);
+		deliver_finished(io);
+	} while (io->runnable.count > 0 &&
+		 io->inline_bytes < KR_TURN_INLINE_BYTES);
 }
 
 static bool has_work(const struct kr_io *io)
@@ -349,8 +360,7 @@ void kr_io_turn(struct kr_io *io)
 	kr_timers_fire(&io->timers, io->now_ns);
 	kr_arena_wake(io);
 	kr_pipes_wake(io);
-	run_steps(io);
-	deliver_finished(io);
+	send_inline(io);
 	kr_ring_stats_flush(io);
 	io->turning = false;
 }

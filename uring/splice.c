@@ -28,6 +28,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "uring/engine.h"
@@ -292,6 +293,29 @@ static bool is_hot(struct kr_io *io, struct kr_op *op, uint32_t want)
 	return true;
 }
 
+/* What goes before the file's bytes, and is not pushed out without them.
+ * False: it has not all gone, or failed. */
+static bool send_head(struct kr_io *io, struct kr_op *op)
+{
+	while (op->head_bytes > 0) {
+		const ssize_t n = send(op->fd, op->buf, op->head_bytes,
+				       MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE);
+
+		if (n > 0) {
+			op->buf += n;
+			op->head_bytes -= (uint32_t)n;
+			io->stats.sent_bytes += (uint64_t)n;
+		} else if (errno == EAGAIN) {
+			kr_op_poll(io, op, POLLOUT);
+			return false;
+		} else if (errno != EINTR) {
+			kr_op_finish_later(io, op, kr_err_of(errno));
+			return false;
+		}
+	}
+	return true;
+}
+
 static void step_send_file(struct kr_io *io, struct kr_op *op)
 {
 	uint32_t want = op->len_bytes - op->moved_bytes;
@@ -300,6 +324,8 @@ static void step_send_file(struct kr_io *io, struct kr_op *op)
 		fill_pipe(io, op);
 		return;
 	}
+	if (!send_head(io, op))
+		return;
 	/* As much as a turn may send: the last bytes of each sendfile(2) are
 	 * pushed out, and wake the reader, who is better left to read. */
 	if (want > KR_TURN_INLINE_BYTES)
@@ -331,8 +357,20 @@ void kr_io_send_file(struct kr_io *io, struct kr_op *op, int fd, int file_fd,
 		     uint64_t offset_bytes, uint32_t len_bytes,
 		     kr_op_done_fn *done)
 {
-	kr_assert(!op->busy);
+	kr_io_send_headed(io, op, fd, NULL, 0, file_fd, offset_bytes, len_bytes,
+			  done);
+}
+
+void kr_io_send_headed(struct kr_io *io, struct kr_op *op, int fd,
+		       const void *head, uint32_t head_len, int file_fd,
+		       uint64_t offset_bytes, uint32_t len_bytes,
+		       kr_op_done_fn *done)
+{
+	kr_assert(!op->busy && (head_len == 0 || len_bytes > 0));
 	op->fd = fd;
+	/* Only read from: struct kr_op has one pointer for both ways. */
+	op->buf = (void *)(uintptr_t)head;
+	op->head_bytes = head_len;
 	op->file_fd = file_fd;
 	op->offset_bytes = offset_bytes;
 	op->len_bytes = len_bytes;

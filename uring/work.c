@@ -8,8 +8,8 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "core/thread.h"
 #include "uring/engine.h"
 
 struct kr_work_pool {
@@ -76,9 +76,9 @@ static void join_all(struct kr_work_pool *pool)
 
 static uint32_t default_threads(void)
 {
-	const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	const uint32_t cores = kr_thread_cores();
 
-	return cores > 2 ? (uint32_t)cores : 2;
+	return cores > 2 ? cores : 2;
 }
 
 /* The workers take no signals: handlers run on the threads that expect it. */

@@ -6,21 +6,19 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/log.h"
+#include "core/thread.h"
 
 uint32_t kr_reactors_count(enum kr_role role, const struct kr_conf *c)
 {
-	const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	const uint32_t cores = kr_thread_cores();
 
 	if (role != KR_ROLE_ORIGIN)
 		return 1;
 	if (c->reactors > 0)
 		return (uint32_t)c->reactors;
-	if (cores < 1)
-		return 1;
-	return cores < KR_REACTORS_AUTO ? (uint32_t)cores : KR_REACTORS_AUTO;
+	return cores < KR_REACTORS_AUTO ? cores : KR_REACTORS_AUTO;
 }
 
 static bool has_swarm(enum kr_role role)

@@ -20,6 +20,7 @@
 #include "core/list.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/thread.h"
 
 /* The one thing a signal may do; set before the handlers are. */
 static struct kr_io *signal_io;
@@ -141,16 +142,15 @@ static enum kr_err check_budget(struct kr_runtime *rt)
  * storage takes: those come on top. */
 static uint32_t work_threads(const struct kr_runtime *rt)
 {
-	const long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	uint32_t held = 0;
 
 	if (rt->role == KR_ROLE_ORIGIN)
 		held = KR_REFILL_MAX + 1;
 	else if (rt->role == KR_ROLE_BUILD_INDEX && rt->conf.backends.count > 0)
 		held = KR_MIRROR_MAX;
-	if (rt->conf.work_threads > 0 || held == 0 || cores <= 0)
+	if (rt->conf.work_threads > 0 || held == 0)
 		return (uint32_t)rt->conf.work_threads;
-	return (uint32_t)cores + held;
+	return kr_thread_cores() + held;
 }
 
 static enum kr_err open_engine(struct kr_runtime *rt)

@@ -1,6 +1,10 @@
 #define _GNU_SOURCE
 #include "test/integration/control/transfer_world.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "core/metrics.h"
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
@@ -25,6 +29,25 @@ static void exchange(struct world *w, size_t len, uint32_t piece_bytes)
 	assert_stored(leecher, &c);
 	end_fetch(&f);
 	free_content(&c);
+}
+
+/* A cork that is left in holds the last segment back for 200 ms (tcp(7)). */
+static void test_no_connection_stays_corked(void **state)
+{
+	struct world *w = *state;
+	int sockets = 0;
+
+	exchange(w, 5 * MIB, MIB);
+	for (int fd = 0; fd < 1024; fd++) {
+		int on = 0;
+		socklen_t len = sizeof(on);
+
+		if (getsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, &len) != 0)
+			continue;
+		sockets++;
+		assert_int_equal(on, 0);
+	}
+	assert_true(sockets >= 2);
 }
 
 static void test_one_byte(void **state)
@@ -417,6 +440,7 @@ static void test_metrics_are_exact(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		WORLD(test_no_connection_stays_corked),
 		WORLD(test_one_byte),
 		WORLD(test_exactly_one_piece),
 		WORLD(test_one_piece_and_a_byte),

@@ -126,6 +126,129 @@ static void test_nothing_to_send_is_done_at_once(void **state)
 	kr_ring_close(io);
 }
 
+/* ---- what goes before the file */
+
+enum { HEAD_LEN = 6 * MIB }; /* more than a socket takes at once */
+
+static void read_head(struct kr_io *io, int fd, const uint8_t *head, size_t len)
+{
+	static uint8_t bytes[HEAD_LEN];
+	const uint64_t end_ns = kr_clock_mono_ns() + FIXTURE_DEADLINE_NS;
+	size_t got = 0;
+
+	while (got < len) {
+		const ssize_t n =
+			recv(fd, bytes + got, len - got, MSG_DONTWAIT);
+
+		got += n > 0 ? (size_t)n : 0;
+		turn_once(io);
+		if (kr_clock_mono_ns() >= end_ns)
+			fail_msg("the deadline passed");
+	}
+	assert_memory_equal(bytes, head, len);
+}
+
+static void send_after_head(size_t head_len, bool cold)
+{
+	static uint8_t head[HEAD_LEN];
+	struct kr_io *io = open_ring(NULL);
+	int file = make_file(2 * MIB), fds[2];
+	struct call c = { 0 };
+	struct reader r = { .offset = MIB, .want = MIB };
+
+	for (size_t i = 0; i < head_len; i++)
+		head[i] = (uint8_t)(i * 7 + i / 251);
+	if (cold)
+		make_cold(file);
+	tcp_pair(fds);
+	r.fd = fds[1];
+	start(kr_io_send_headed, io, &c, fds[0], head, (uint32_t)head_len, file,
+	      MIB, MIB);
+	read_head(io, r.fd, head, head_len);
+	read_all(io, &r);
+	assert_ok(finish(io, &c));
+	assert_int_equal(c.n, MIB);
+	assert_int_equal(stats_of(io).sent_bytes, head_len);
+	close_pair(fds);
+	close(file);
+	kr_ring_close(io);
+}
+
+static void test_a_head_goes_before_the_file(void **state)
+{
+	(void)state;
+	send_after_head(20, false);
+	send_after_head(20, true);
+}
+
+static void test_a_head_larger_than_the_socket_takes(void **state)
+{
+	(void)state;
+	send_after_head(HEAD_LEN, false);
+}
+
+static void test_a_reset_before_the_head_is_an_error(void **state)
+{
+	const struct linger hard = { .l_onoff = 1 };
+	struct kr_io *io = open_ring(NULL);
+	int file = make_file(MIB), fds[2];
+	struct call c = { 0 };
+	(void)state;
+
+	tcp_pair(fds);
+	assert_int_equal(
+		setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)),
+		0);
+	close(fds[1]);
+	start(kr_io_send_headed, io, &c, fds[0], "head", 4, file, 0, MIB);
+	assert_err(finish(io, &c), KR_E_RESET);
+	close(fds[0]);
+	close(file);
+	kr_ring_close(io);
+}
+
+/* ---- one after the other */
+
+enum { CHAIN = 8, LINK_BYTES = 4096 };
+
+struct chain {
+	struct kr_op op;
+	struct kr_io *io;
+	int fd, file;
+	int left;
+};
+
+static void next_link(struct kr_op *op, enum kr_err err, uint32_t n)
+{
+	struct chain *c = (struct chain *)op;
+	(void)n;
+
+	assert_ok(err);
+	if (--c->left > 0)
+		kr_io_send_headed(c->io, &c->op, c->fd, "head", 4, c->file, 0,
+				  LINK_BYTES, next_link);
+}
+
+static void test_what_follows_goes_in_the_same_turn(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	struct chain c = { .io = io, .left = CHAIN };
+	int fds[2];
+	(void)state;
+
+	tcp_pair(fds);
+	c.fd = fds[0];
+	c.file = make_file(LINK_BYTES);
+	kr_io_send_headed(io, &c.op, c.fd, "head", 4, c.file, 0, LINK_BYTES,
+			  next_link);
+	turn_once(io);
+	assert_int_equal(c.left, 0);
+	assert_int_equal(stats_of(io).spliced_bytes, CHAIN * LINK_BYTES);
+	close_pair(fds);
+	close(c.file);
+	kr_ring_close(io);
+}
+
 static void send_past_the_end(bool cold)
 {
 	struct kr_io *io = open_ring(NULL);
@@ -399,6 +522,10 @@ int main(void)
 		cmocka_unit_test(test_a_cold_file_arrives_through_a_pipe),
 		cmocka_unit_test(test_ranges_need_no_alignment),
 		cmocka_unit_test(test_nothing_to_send_is_done_at_once),
+		cmocka_unit_test(test_a_head_goes_before_the_file),
+		cmocka_unit_test(test_a_head_larger_than_the_socket_takes),
+		cmocka_unit_test(test_a_reset_before_the_head_is_an_error),
+		cmocka_unit_test(test_what_follows_goes_in_the_same_turn),
 		cmocka_unit_test(test_the_end_of_the_file_is_an_error),
 		cmocka_unit_test(test_a_reset_ends_it_and_raises_no_signal),
 		cmocka_unit_test(

@@ -60,9 +60,38 @@ static void a_thread_has_the_slice_it_asked_for_and_its_old_nice(void **state)
 	assert_int_equal(a[1].runtime, 200000);
 }
 
+static void *count_on_one(void *arg)
+{
+	uint32_t *ret = arg;
+	const size_t cpu = (size_t)sched_getcpu();
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	*ret = kr_thread_cores();
+	return NULL;
+}
+
+static void test_cores_are_those_the_thread_may_run_on(void **state)
+{
+	const uint32_t all = kr_thread_cores();
+	uint32_t one = 0;
+	pthread_t thread;
+	cpu_set_t set;
+	(void)state;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
+	assert_int_equal(all, CPU_COUNT(&set));
+	assert_int_equal(pthread_create(&thread, NULL, count_on_one, &one), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(one, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cores_are_those_the_thread_may_run_on),
 		cmocka_unit_test(
 			a_thread_has_the_slice_it_asked_for_and_its_old_nice),
 	};
