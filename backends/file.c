@@ -24,6 +24,7 @@ struct file_backend {
 	char *root;
 	bool is_ours; /* the root was made by us, and may be empty */
 	atomic_uint temp_seq;
+	atomic_bool is_away; /* which was said */
 };
 
 static struct file_backend *self(struct kr_backend *b)
@@ -45,12 +46,21 @@ static enum kr_err fail(struct file_backend *f, const char *what,
 	return err;
 }
 
-static enum kr_err say_away(const struct file_backend *f, const char *what)
+/* Once, until something was found there again. */
+static enum kr_err say_away(struct file_backend *f, const char *what)
 {
-	kr_log_error("backend-file", what, KR_STR("root", f->root),
-		     KR_STR("do", "mount it, or make it, or correct "
-				  "backend.file.root_directory"));
+	if (!atomic_exchange(&f->is_away, true))
+		kr_log_error("backend-file", what, KR_STR("root", f->root),
+			     KR_STR("do", "mount it, or make it, or correct "
+					  "backend.file.root_directory"));
 	return KR_E_UNAVAILABLE;
+}
+
+static enum kr_err fail_root(struct file_backend *f, int errnum)
+{
+	return errnum == ENOENT || errnum == ENOTDIR
+		       ? say_away(f, "the root directory is gone")
+		       : fail(f, "cannot open the root", "", errnum);
 }
 
 /* The root is what has its name now: a descriptor that is kept would go on
@@ -60,18 +70,15 @@ static enum kr_err open_root(struct file_backend *f, int *ret_fd)
 {
 	const int fd = open(f->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (fd >= 0) {
-		*ret_fd = fd;
-		return KR_OK;
-	}
-	if (errno != ENOENT && errno != ENOTDIR)
-		return fail(f, "cannot open the root", "", errno);
-	return say_away(f, "the root directory is gone");
+	if (fd < 0)
+		return fail_root(f, errno);
+	*ret_fd = fd;
+	return KR_OK;
 }
 
 /* An object is not there.  What an unmounted file system leaves is an empty
  * directory, which would say that of everything. */
-static enum kr_err judge_absent(const struct file_backend *f)
+static enum kr_err judge_absent(struct file_backend *f)
 {
 	DIR *dir;
 	const struct dirent *e;
@@ -80,7 +87,7 @@ static enum kr_err judge_absent(const struct file_backend *f)
 		return KR_E_NOTFOUND;
 	dir = opendir(f->root);
 	if (dir == NULL)
-		return say_away(f, "the root directory is gone");
+		return fail_root(f, errno);
 	do
 		e = readdir(dir);
 	while (e != NULL &&
@@ -113,6 +120,7 @@ static enum kr_err open_object(struct file_backend *f, const char *name,
 		return judge_absent(f);
 	if (fd < 0)
 		return fail(f, "cannot open", path, errnum);
+	atomic_store(&f->is_away, false);
 	if (fstat(fd, st) < 0) {
 		err = fail(f, "cannot stat", path, errno);
 		(void)close(fd);
@@ -254,6 +262,7 @@ static enum kr_err open_dir_of(struct file_backend *f, char *path, int *ret_fd,
 
 	if (err != KR_OK)
 		return err;
+	atomic_store(&f->is_away, false);
 	while (errnum == 0 && (slash = strchr(part, '/')) != NULL) {
 		*slash = '\0';
 		errnum = step_into(&fd, part);

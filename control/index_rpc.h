@@ -39,7 +39,7 @@ struct kr_index_service_opts {
 	const char *const *immutable;      /* control/index.h */
 	uint32_t immutable_count;          /* at most KR_INDEX_IMMUTABLE_MAX */
 	/* control/mirror.h */
-	const struct kr_backends *backends; /* of tags, for the life; NULL: none */
+	const struct kr_backends *backends; /* of tags, for the life, or NULL */
 	const struct kr_mirror_rule *rules;
 	uint32_t rule_count;
 	uint64_t upstream_timeout_ns;
