@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/mirror.h"
 #include "core/log.h"
 #include "peerwire/msg.h"
 
@@ -225,6 +226,20 @@ static enum kr_err check_regexes(const struct kr_conf *c,
 	return err;
 }
 
+/* Upstreams that hang must leave threads to the database. */
+static enum kr_err check_threads(enum kr_role role, const struct kr_conf *c,
+				 struct kr_config_error *ce)
+{
+	if (role != KR_ROLE_BUILD_INDEX || c->backends.count == 0 ||
+	    c->work_threads == 0 || c->work_threads > KR_MIRROR_MAX)
+		return KR_OK;
+	(void)snprintf(ce->text, sizeof(ce->text),
+		       "key `limits.work_threads`: expected 0 or more than %d, "
+		       "which the upstreams of `backends` may hold, got %llu",
+		       KR_MIRROR_MAX, (unsigned long long)c->work_threads);
+	return KR_E_CONFIG;
+}
+
 /* What one key alone cannot say. */
 static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 			       struct kr_config_error *ce)
@@ -233,7 +248,8 @@ static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 
 	if (check_name("cluster", c->cluster, 1, ce) != KR_OK ||
 	    check_name("zone", c->zone, 0, ce) != KR_OK ||
-	    check_upstreams(c, ce) != KR_OK || check_regexes(c, ce) != KR_OK)
+	    check_upstreams(c, ce) != KR_OK || check_regexes(c, ce) != KR_OK ||
+	    check_threads(role, c, ce) != KR_OK)
 		return KR_E_CONFIG;
 	if (role != KR_ROLE_AGENT && role != KR_ROLE_ORIGIN &&
 	    role != KR_ROLE_PROXY)

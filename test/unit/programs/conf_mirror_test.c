@@ -1,6 +1,10 @@
 /* test/unit/programs/conf_mirror_test.c - the keys of a build-index that is a
  * mirror: what is taken, and how it is refused. */
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/programs/conf.h"
 #include "test/support/test.h"
@@ -86,10 +90,73 @@ static void what_is_wrong_is_said_with_line_and_key(void **state)
 	}
 }
 
+/* What is said on stderr, in @ret of 512 bytes. */
+static enum kr_err load_file(const char *yaml, const char *set, char *ret)
+{
+	char path[] = "/tmp/kr-conf-XXXXXX", said[] = "/tmp/kr-said-XXXXXX";
+	const int fd = mkstemp(path), out = mkstemp(said), saved = dup(2);
+	char *argv[] = { "build-index",          "--config", path, "--set",
+			 (char *)(uintptr_t)set, NULL };
+	struct kr_conf c;
+
+	assert_int_equal(write(fd, yaml, strlen(yaml)), strlen(yaml));
+	(void)dup2(out, 2);
+	const enum kr_err err = kr_conf_load(KR_ROLE_BUILD_INDEX, 5, argv, &c);
+	(void)dup2(saved, 2);
+	const ssize_t n = pread(out, ret, 511, 0);
+	ret[n < 0 ? 0 : n] = '\0';
+	if (err == KR_OK)
+		kr_conf_free(KR_ROLE_BUILD_INDEX, &c);
+	(void)close(fd);
+	(void)close(out);
+	(void)close(saved);
+	(void)unlink(path);
+	(void)unlink(said);
+	return err;
+}
+
+static void upstreams_leave_threads_to_the_database(void **state)
+{
+	static const char none[] = "store: {dir: /x}\n";
+	static const char mirror[] =
+		"store: {dir: /x}\n"
+		"backends: [{namespace: a, "
+		"backend: {file: {root_directory: /r}}}]\n";
+	char said[512];
+
+	(void)state;
+	assert_err(load_file(mirror, "limits.work_threads=8", said),
+		   KR_E_CONFIG);
+	assert_non_null(strstr(said, "limits.work_threads"));
+	assert_ok(load_file(mirror, "limits.work_threads=9", said));
+	assert_ok(load_file(mirror, "limits.work_threads=0", said));
+	assert_ok(load_file(none, "limits.work_threads=1", said));
+}
+
+static void what_is_no_regular_expression_is_named(void **state)
+{
+	static const char rule[] = "store: {dir: /x}\n"
+				   "tags: {freshness: [{repository: a}, "
+				   "{repository: \"(b\"}]}\n";
+	static const char backend[] = "store: {dir: /x}\n"
+				      "backends: [{namespace: \"[c\"}]\n";
+	char said[512];
+
+	(void)state;
+	assert_err(load_file(rule, "zone=z", said), KR_E_CONFIG);
+	assert_non_null(strstr(said, "tags.freshness"));
+	assert_non_null(strstr(said, "entry 2"));
+	assert_non_null(strstr(said, "(b"));
+	assert_err(load_file(backend, "zone=z", said), KR_E_CONFIG);
+	assert_non_null(strstr(said, "backends"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_mirror_is_taken_as_it_is_written),
+		cmocka_unit_test(upstreams_leave_threads_to_the_database),
+		cmocka_unit_test(what_is_no_regular_expression_is_named),
 		cmocka_unit_test(what_is_wrong_is_said_with_line_and_key),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
