@@ -41,6 +41,8 @@ static void close_files(struct kr_blob *b)
 	if (b->stored != NULL)
 		kr_store_blob_close(b->stored);
 	b->stored = NULL;
+	if (b->t != NULL && b->fd >= 0)
+		kr_io_file_closes(b->t->io, b->fd);
 	if (b->lease != NULL)
 		b->t->lender->give_back(b->t->lender->ctx, b->lease);
 	else if (b->fd >= 0)

@@ -196,6 +196,12 @@ void kr_io_send_headed(struct kr_io *io, struct kr_op *op, int fd,
 		       uint64_t offset_bytes, uint32_t len_bytes,
 		       kr_op_done_fn *done);
 
+/*
+ * @file_fd, of which bytes were sent, is about to be closed: what was found of
+ * its file in memory must not be taken for the next one's of that number.
+ */
+void kr_io_file_closes(struct kr_io *io, int file_fd);
+
 /* ---- files --------------------------------------------------------------*/
 
 /* Read up to @len bytes at @offset; n may be less only at the end of file. */

@@ -30,6 +30,7 @@
 #include "uring/ring.h"
 #include "uring/slots.h"
 #include "uring/timer.h"
+#include "uring/warm.h"
 
 enum {
 	KR_TURN_INLINE_BYTES = 4 << 20, /* sent inline before others go on */
@@ -144,6 +145,7 @@ struct kr_io {
 	struct kr_timers timers;
 	struct kr_recv_ring recv;
 	struct kr_pipes pipes;
+	struct kr_warm warm;
 	struct kr_arena arena;
 	struct kr_inbox inbox;
 	int diag_fd; /* sock_diag(7), from the first kr_io_lead on; -1 */

@@ -32,7 +32,6 @@
 #include <unistd.h>
 
 #include "uring/engine.h"
-#include "uring/resident.h"
 
 #define HOT_NS UINT64_C(100000000) /* the kernel drops pages, but not so soon */
 
@@ -283,8 +282,8 @@ static bool is_hot(struct kr_io *io, struct kr_op *op, uint32_t want)
 	if (op->hot_bytes > from && io->now_ns - op->hot_ns < HOT_NS)
 		from = op->hot_bytes;
 	if (from < end &&
-	    !kr_resident_check(op->file_fd, op->offset_bytes + from, end - from,
-			       cachestat))
+	    !kr_warm_check(&io->warm, io->now_ns, op->file_fd,
+			   op->offset_bytes + from, end - from, cachestat))
 		return false;
 	if (from < end) {
 		op->hot_bytes = end;
@@ -379,4 +378,9 @@ void kr_io_send_headed(struct kr_io *io, struct kr_op *op, int fd,
 		kr_op_start_finished(io, op, KR_OP_SEND_FILE, done, KR_OK);
 	else
 		kr_op_start(io, op, KR_OP_SEND_FILE, done);
+}
+
+void kr_io_file_closes(struct kr_io *io, int file_fd)
+{
+	kr_warm_forget(&io->warm, file_fd);
 }
