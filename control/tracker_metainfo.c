@@ -3,11 +3,17 @@
  * other in ring order.  Whoever asks for the same blob meanwhile waits for the
  * same answer.
  *
- *	ask -> cached? -> reply
+ *	ask -> cached, and an origin said so just now? -> reply
  *	        | no
  *	       open question? -> wait for it
  *	        | no
  *	       question: origin 1 -> origin 2 -> ... -> reply to all who wait
+ *
+ * A metainfo does not change, but an origin that has it may have made room of
+ * its blob since.  Being asked is what makes it fetch the blob from the storage
+ * backend again; a cache that answered for ever would send peers to origins
+ * that have nothing.  So origins are asked again when their answer is older
+ * than fresh_ns.  What is cached counts while none can be asked.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,20 +27,19 @@
 static void forget(struct kr_tracker_service *s, struct metainfo_entry *e)
 {
 	kr_list_del(&e->link);
-	(void)kr_digest_map_del(&s->cache, &e->digest);
+	(void)kr_digest_map_del(&s->cache, &e->ref.digest);
 	s->cache_bytes -= sizeof(*e) + e->len;
 	free(e);
 }
 
-static void keep(struct kr_tracker_service *s, const struct kr_digest *d,
-		 struct kr_bytes result)
+static void keep(struct kr_tracker_service *s,
+		 const struct kr_origin_msg_ref *ref, struct kr_bytes result)
 {
 	const size_t size = sizeof(struct metainfo_entry) + result.len;
 	struct metainfo_entry *e;
 	struct kr_list *oldest;
 
-	if (size > s->opts.cache_bytes ||
-	    kr_digest_map_get(&s->cache, d) != NULL)
+	if (size > s->opts.cache_bytes)
 		return;
 	while (s->cache_bytes + size > s->opts.cache_bytes &&
 	       (oldest = kr_list_first(&s->cache_by_use)) != NULL)
@@ -42,10 +47,11 @@ static void keep(struct kr_tracker_service *s, const struct kr_digest *d,
 	e = malloc(size);
 	if (e == NULL)
 		return;
-	e->digest = *d;
+	e->ref = *ref;
+	e->asked_ns = kr_io_now_ns(s->io);
 	e->len = result.len;
 	memcpy(e->bytes, result.ptr, result.len);
-	if (kr_digest_map_put(&s->cache, d, e) != KR_OK) {
+	if (kr_digest_map_put(&s->cache, &ref->digest, e) != KR_OK) {
 		free(e);
 		return;
 	}
@@ -77,21 +83,37 @@ static void end_question(struct metainfo_question *q, struct kr_bytes result,
 	free(q);
 }
 
+/* Does @err say something about the blob, not about the origins? */
+static bool is_an_answer(enum kr_err err)
+{
+	return err == KR_OK || err == KR_E_NOTFOUND || err == KR_E_BUSY;
+}
+
 static void on_answer(struct kr_origins_ask *a, enum kr_err err,
 		      struct kr_bytes result, const char *text)
 {
 	struct metainfo_question *q =
 		KR_CONTAINER_OF(a, struct metainfo_question, ask);
+	struct kr_tracker_service *s = q->service;
+	struct metainfo_entry *e = kr_digest_map_get(&s->cache, &q->ref.digest);
 	struct kr_bytes metainfo;
 
 	if (err == KR_OK)
 		err = kr_origin_msg_metainfo_decode(result, &metainfo);
-	if (err == KR_OK)
-		keep(q->service, &q->ref.digest, result);
-	else
+	if (err != KR_OK)
 		kr_log_info("tracker", "no metainfo",
 			    KR_DIGEST("digest", &q->ref.digest),
 			    KR_STR("ns", q->ref.ns), KR_STR("why", text));
+	if (e != NULL && !is_an_answer(err)) {
+		e->asked_ns = kr_io_now_ns(s->io); /* not at once again */
+		end_question(q, (struct kr_bytes){ e->bytes, e->len }, KR_OK,
+			     "");
+		return;
+	}
+	if (e != NULL && err != KR_E_BUSY)
+		forget(s, e);
+	if (err == KR_OK) /* made anew it may have other pieces */
+		keep(s, &q->ref, result);
 	end_question(q, result, err, text);
 }
 
@@ -110,6 +132,15 @@ static struct metainfo_question *open_question(
 		return NULL;
 	}
 	return q;
+}
+
+static void ask_origins(struct metainfo_question *q)
+{
+	struct kr_tracker_service *s = q->service;
+
+	s->upstream++;
+	kr_origins_metainfo(s->origins, &q->ask, q->ref.ns, &q->ref.digest,
+			    on_answer);
 }
 
 static void ask_upstream(struct kr_tracker_service *s,
@@ -131,11 +162,29 @@ static void ask_upstream(struct kr_tracker_service *s,
 	w->req = req;
 	kr_list_init(&w->link);
 	kr_list_add_tail(&q->waiting, &w->link);
-	s->upstream += fresh;
 	s->joined += !fresh;
 	if (fresh)
-		kr_origins_metainfo(s->origins, &q->ask, ref->ns, &ref->digest,
-				    on_answer);
+		ask_origins(q);
+}
+
+static bool is_fresh(const struct kr_tracker_service *s,
+		     const struct metainfo_entry *e)
+{
+	return kr_io_now_ns(s->io) - e->asked_ns < s->opts.fresh_ns;
+}
+
+void tracker_metainfo_confirm(struct kr_tracker_service *s,
+			      const struct kr_digest *d)
+{
+	const struct metainfo_entry *e = kr_digest_map_get(&s->cache, d);
+	struct metainfo_question *q;
+
+	if (e == NULL || s->origins == NULL || is_fresh(s, e) ||
+	    kr_digest_map_get(&s->questions, d) != NULL)
+		return;
+	q = open_question(s, &e->ref);
+	if (q != NULL)
+		ask_origins(q);
 }
 
 void tracker_metainfo_ask(struct kr_tracker_service *s,
@@ -153,7 +202,7 @@ void tracker_metainfo_ask(struct kr_tracker_service *s,
 		kr_rpc_fail(req, KR_E_UNAVAILABLE, "no origin is configured");
 		return;
 	}
-	if (e == NULL) {
+	if (e == NULL || (s->origins != NULL && !is_fresh(s, e))) {
 		ask_upstream(s, &ref, req);
 		return;
 	}

@@ -10,6 +10,7 @@
 #define INTERVAL_DEFAULT_NS UINT64_C(30000000000)
 #define CHECK_DEFAULT_NS    UINT64_C(3000000000)
 #define UPSTREAM_DEFAULT_NS UINT64_C(2000000000)
+#define FRESH_DEFAULT_NS    UINT64_C(2000000000)
 #define EXPIRE_EVERY_NS     UINT64_C(1000000000)
 
 enum {
@@ -85,9 +86,11 @@ static enum kr_err announce_blob(struct kr_tracker_service *s,
 
 	if (err != KR_OK)
 		return err;
-	if (blob->item.want > 0 && !blob->item.complete)
+	if (blob->item.want > 0 && !blob->item.complete) {
+		tracker_metainfo_confirm(s, &blob->item.digest);
 		count = add_origins(s, &blob->item.digest, &peer->id, picks,
 				    count, KR_TRACKER_MSG_PICKS_MAX);
+	}
 	kr_tracker_msg_reply_blob(w, &blob->item.digest, picks, count);
 	return KR_OK;
 }
@@ -292,6 +295,8 @@ static void set_opts(struct kr_tracker_service *s,
 		o->upstream_timeout_ns = UPSTREAM_DEFAULT_NS;
 	if (o->cache_bytes == 0)
 		o->cache_bytes = CACHE_DEFAULT;
+	if (o->fresh_ns == 0)
+		o->fresh_ns = FRESH_DEFAULT_NS;
 	if (o->cluster != NULL)
 		strncpy(s->cluster, o->cluster, sizeof(s->cluster) - 1);
 	o->cluster = s->cluster;

@@ -5,7 +5,9 @@
  * It asks each configured origin who it is (origin.info) every few seconds;
  * the responsible healthy ones are part of every handout.  Questions for a
  * metainfo go to the origins of the blob in ring order; equal questions that
- * are open at the same time are one question upstream, and answers are cached.
+ * are open at the same time are one question upstream, and answers are cached,
+ * for a short time: a blob that no origin has any more is fetched from its
+ * storage backend by the origin that is asked.
  *
  * Threads: reactor only.
  */
@@ -42,6 +44,8 @@ struct kr_tracker_service_opts {
 	uint64_t check_interval_ns;   /* of origins; 0: 3 s */
 	uint64_t upstream_timeout_ns; /* one question to one origin; 0: 2 s */
 	size_t cache_bytes;           /* of metainfos; 0: 64 MiB */
+	uint64_t fresh_ns; /* the origins are asked again for a metainfo that is
+			      older; 0: 2 s */
 	uint32_t blobs_max, peers_max, members_max; /* see tracker.h */
 	uint32_t connections_max;                   /* 0: 20000 */
 };

@@ -32,7 +32,8 @@ struct metainfo_waiter {
 /* An answer, kept. */
 struct metainfo_entry {
 	struct kr_list link; /* least recently used first */
-	struct kr_digest digest;
+	struct kr_origin_msg_ref ref;
+	uint64_t asked_ns; /* an origin said so, or none could be asked */
 	size_t len;
 	uint8_t bytes[]; /* the encoded result */
 };
@@ -60,6 +61,10 @@ struct kr_tracker_service {
 /* tracker_metainfo.c */
 void tracker_metainfo_ask(struct kr_tracker_service *s,
 			  struct kr_rpc_request *req, struct kr_bytes params);
+/* Somebody who wants blob @d is about to be sent to its origins: see to it that
+ * they have it, if they said so a while ago. */
+void tracker_metainfo_confirm(struct kr_tracker_service *s,
+			      const struct kr_digest *d);
 void tracker_metainfo_open(struct kr_tracker_service *s);
 /* Questions under way are answered KR_E_UNAVAILABLE.  Before the origins are
  * closed. */

@@ -125,7 +125,10 @@ static void open_origin(struct fixture *f, uint8_t i)
 	o->addr = kr_rpc_server_addr(o->server);
 }
 
-static void open_service(struct fixture *f, uint32_t origin_count)
+#define HOUR (3600 * SEC)
+
+static void open_service(struct fixture *f, uint32_t origin_count,
+			 uint64_t fresh_ns)
 {
 	struct kr_tracker_origin origins[ORIGINS];
 	char names[ORIGINS][KR_ADDR_TEXT_MAX];
@@ -145,6 +148,7 @@ static void open_service(struct fixture *f, uint32_t origin_count)
 		.seed = 5,
 		.interval_ns = 700 * MS,
 		.check_interval_ns = 20 * MS,
+		.fresh_ns = fresh_ns,
 		.upstream_timeout_ns = 900 * MS, /* a third for each but the
 						    last */
 	};
@@ -164,7 +168,7 @@ static int setup(void **state)
 		return -1;
 	for (uint8_t i = 0; i < ORIGINS; i++)
 		open_origin(f, i);
-	open_service(f, ORIGINS);
+	open_service(f, ORIGINS, HOUR);
 	*state = f;
 	return 0;
 }
@@ -440,6 +444,66 @@ static void test_a_metainfo_comes_from_whichever_origin_has_it(void **state)
 	assert_int_equal(f->origins[1].asked, 1);
 }
 
+static void forget_at_once(struct fixture *f)
+{
+	kr_rpc_client_close(f->client);
+	kr_tracker_service_close(f->service);
+	open_service(f, ORIGINS, 1);
+}
+
+/* Else a blob that the origins have made room of stays in their backend. */
+static void test_origins_are_asked_again_what_they_have(void **state)
+{
+	struct fixture *f = *state;
+
+	forget_at_once(f);
+	f->origins[1].has_blob = true;
+	ask_metainfo(f, 1);
+	assert_int_equal(f->err, KR_OK);
+	ask_metainfo(f, 1);
+	assert_int_equal(f->err, KR_OK);
+	assert_int_equal(f->origins[1].asked, 2);
+	f->origins[1].has_blob = false;
+	ask_metainfo(f, 1);
+	assert_int_equal(f->err, KR_E_NOTFOUND);
+	assert_int_equal(f->origins[1].asked, 3);
+}
+
+/* Who began while they had it would wait for them for ever. */
+static void test_origins_are_asked_for_those_sent_to_them(void **state)
+{
+	struct fixture *f = *state;
+
+	forget_at_once(f);
+	f->origins[1].has_blob = true;
+	ask_metainfo(f, 1);
+	assert_int_equal(f->origins[1].asked, 1);
+	(void)announce(f, agent(1), false, NULL);
+	for (int i = 0; i < 500 && f->origins[1].asked < 2; i++)
+		turn_for(f, 10 * MS);
+	assert_int_equal(f->origins[1].asked, 2);
+}
+
+static void test_a_known_metainfo_outlives_the_origins(void **state)
+{
+	struct fixture *f = *state;
+	struct kr_tracker_service_stats st;
+
+	forget_at_once(f);
+	f->origins[1].has_blob = true;
+	ask_metainfo(f, 1);
+	assert_int_equal(f->err, KR_OK);
+	for (uint8_t i = 0; i < ORIGINS; i++) {
+		kr_rpc_server_close(f->origins[i].server);
+		f->origins[i].server = NULL;
+	}
+	ask_metainfo(f, 1);
+	assert_int_equal(f->err, KR_OK);
+	assert_true(f->len > 12);
+	kr_tracker_service_stats_get(f->service, &st);
+	assert_int_equal(st.metainfo_upstream, 2);
+}
+
 /* Until @want questions wait for the answer to another, which is held. */
 static void wait_joined(struct fixture *f, uint64_t want)
 {
@@ -560,6 +624,9 @@ int main(void)
 		T(test_params_of_another_form_are_refused),
 		T(test_an_origin_that_dies_is_handed_out_no_more),
 		T(test_a_metainfo_comes_from_whichever_origin_has_it),
+		T(test_origins_are_asked_again_what_they_have),
+		T(test_origins_are_asked_for_those_sent_to_them),
+		T(test_a_known_metainfo_outlives_the_origins),
 		T(test_equal_questions_are_one_upstream),
 		T(test_a_slow_origin_is_passed_over),
 		T(test_a_blob_that_nobody_has_is_not_found),
