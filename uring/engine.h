@@ -118,6 +118,7 @@ struct kr_arena {
 /* What other threads may touch, and nothing else of the ring. */
 struct kr_inbox {
 	_Atomic(struct kr_post *) newest;
+	atomic_bool asleep;  /* the reactor, or it is about to */
 	atomic_uint posting; /* threads inside kr_io_post or kr_io_stop */
 	atomic_bool stop;
 	int event_fd;
@@ -221,6 +222,9 @@ void kr_arena_wake(struct kr_io *io);
 KR_NODISCARD enum kr_err kr_inbox_init(struct kr_inbox *in);
 void kr_inbox_fini(struct kr_inbox *in);
 void kr_inbox_arm(struct kr_io *io);
+/* From now on a message wakes the reactor, until the next delivery.  False:
+ * one is here already. */
+bool kr_inbox_may_sleep(struct kr_inbox *in);
 void kr_inbox_deliver(struct kr_io *io);
 
 void kr_lead_init(struct kr_io *io);

@@ -3,9 +3,11 @@
  *
  * Any thread pushes on a stack with one compare-and-swap; the reactor takes
  * the whole stack with one exchange and turns it round, so there is no ABA and
- * messages of one thread arrive in order.  Only the push on an empty stack
- * writes the eventfd: whoever finds it not empty knows that a write is due
- * already.
+ * messages of one thread arrive in order.  The eventfd is written only for a
+ * reactor that sleeps or is about to: it says so first and looks at the stack
+ * after that, a sender pushes first and looks at what it said after that, so
+ * one of them sees the other.  Whoever takes the word back writes; all others
+ * know that a write is due.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,6 +23,7 @@ enum kr_err kr_inbox_init(struct kr_inbox *in)
 	if (in->event_fd < 0)
 		return kr_err_of(errno);
 	atomic_init(&in->newest, NULL);
+	atomic_init(&in->asleep, false);
 	atomic_init(&in->posting, 0);
 	atomic_init(&in->stop, false);
 	return KR_OK;
@@ -59,12 +62,22 @@ void kr_inbox_arm(struct kr_io *io)
 	io_uring_sqe_set_data64(sqe, KR_TAG_INBOX);
 }
 
+bool kr_inbox_may_sleep(struct kr_inbox *in)
+{
+	atomic_store(&in->asleep, true);
+	if (atomic_load(&in->newest) == NULL)
+		return true;
+	atomic_store(&in->asleep, false);
+	return false;
+}
+
 void kr_inbox_deliver(struct kr_io *io)
 {
 	struct kr_post *p = atomic_exchange_explicit(&io->inbox.newest, NULL,
 						     memory_order_acquire);
 	struct kr_post *oldest = NULL;
 
+	atomic_store_explicit(&io->inbox.asleep, false, memory_order_relaxed);
 	while (p != NULL) {
 		struct kr_post *next = p->next;
 
@@ -90,9 +103,9 @@ void kr_io_post(struct kr_io *io, struct kr_post *p, kr_post_fn *fn)
 	do {
 		p->next = head;
 	} while (!atomic_compare_exchange_weak_explicit(&in->newest, &head, p,
-							memory_order_release,
+							memory_order_seq_cst,
 							memory_order_relaxed));
-	if (head == NULL)
+	if (atomic_load(&in->asleep) && atomic_exchange(&in->asleep, false))
 		ring_bell(in);
 	atomic_fetch_sub(&in->posting, 1);
 }

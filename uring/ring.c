@@ -337,7 +337,7 @@ static void submit_and_wait(struct kr_io *io)
 	const uint64_t next_ns = kr_timers_next_ns(&io->timers);
 	int rc;
 
-	if (has_work(io))
+	if (has_work(io) || !kr_inbox_may_sleep(&io->inbox))
 		rc = io_uring_submit_and_get_events(&io->ring);
 	else if (next_ns == UINT64_MAX)
 		rc = io_uring_submit_and_wait(&io->ring, 1);
