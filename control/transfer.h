@@ -213,11 +213,9 @@ void kr_blob_wait_room(struct kr_blob *b, struct kr_blob_wait *w,
 void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
 
 /*
- * Send @len bytes of @b from @offset to socket @fd, as they are verified;
- * zero-copy.  @open_ended: the client may leave long before @len bytes, so no
- * more than about KR_BLOB_SEND_LEAD_BYTES are kept ahead of it (one on another
- * host: in our send buffer).  While it waits for a piece, the node is told where the reader
- * is (kr_node_blob_reader).  done: @moved bytes went out; KR_OK only if all;
+ * Send @part of @b to socket @fd, as it is verified; zero-copy.  While the
+ * client waits for a piece, the node is told where the reader is
+ * (kr_node_blob_reader).  done: @moved bytes went out, the head not counted; KR_OK only if all;
  * after an error some bytes more may have gone out.  KR_E_RANGE: beyond the
  * blob.  KR_E_CLOSED: the client left.  KR_E_TIMEDOUT: it does not read
  * (KR_BLOB_SEND_SLICE_BYTES in KR_BLOB_SEND_SLICE_NS).
@@ -226,6 +224,14 @@ void kr_blob_wait_cancel(struct kr_blob_wait *w); /* done will not come */
 #define KR_BLOB_SEND_SLICE_BYTES UINT32_C(4194304)
 #define KR_BLOB_SEND_SLICE_NS    UINT64_C(300000000000)
 #define KR_BLOB_SEND_LEAD_BYTES  UINT32_C(131072)
+struct kr_blob_part {
+	struct kr_bytes head; /* goes before; may be empty; lent until done */
+	uint64_t offset_bytes, len_bytes;
+	/* The client may leave long before len_bytes: no more than about
+	 * KR_BLOB_SEND_LEAD_BYTES are kept ahead of it (one on another host: in
+	 * our send buffer). */
+	bool open_ended;
+};
 struct kr_blob_send;
 typedef void kr_blob_send_fn(struct kr_blob_send *s, enum kr_err err,
 			     uint64_t moved);
@@ -239,18 +245,18 @@ struct kr_blob_send { /* private; embedded */
 	struct kr_timer timer; /* the deadline of a slice that is sent; when to
 				  look at a reader that lags */
 	uint64_t lag_ns;       /* 0: it does not */
+	struct kr_bytes head;  /* not sent yet */
 	uint64_t offset_bytes, left_bytes, moved_bytes;
 	uint32_t slice_bytes;
 	uint32_t reader;       /* UINT32_MAX: none */
 	uint32_t reader_piece; /* what the node was told last */
 	int fd;
 	enum kr_err err;
-	bool open_ended, canceled, finishing;
+	bool open_ended, canceled, finishing, is_corked;
 	bool has_left; /* the client, while something was sent to it */
 };
 void kr_blob_send(struct kr_blob *b, struct kr_blob_send *s, int fd,
-		  uint64_t offset_bytes, uint64_t len_bytes, bool open_ended,
-		  kr_blob_send_fn *done);
+		  const struct kr_blob_part *part, kr_blob_send_fn *done);
 void kr_blob_send_cancel(struct kr_blob_send *s); /* done comes, soon */
 
 /* Read @len bytes at @offset of a complete blob into @buf. */

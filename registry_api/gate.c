@@ -4,7 +4,7 @@
  * takes the call-back's place, reads, and puts one rewritten head into the
  * socket's input buffer when everything in front of the answer is done: the
  * small body is in memory, or the role has taken the upload body from the
- * socket.
+ * socket.  A blob that is here the role may answer all alone (direct.c).
  *
  * When h2o is done with a request it frees the request's pool and installs
  * its own call-back again; a chunk in that pool tells us, and an entry of the
@@ -188,21 +188,32 @@ static void begin_body(struct kr_conn *c, const struct kr_head *head)
 
 /* ---- heads ----*/
 
-static void set_route(struct kr_conn *c, const struct kr_head *head)
+void kr_gate_route(const struct kr_http *h, const struct kr_head *head,
+		   struct kr_route *ret)
 {
 	char path[2048];
 	size_t len;
 
+	*ret = (struct kr_route){ .kind = KR_ROUTE_UNKNOWN };
 	if (kr_percent_decode(head->path, path, sizeof(path), &len) == KR_OK)
 		kr_route_parse((struct kr_bytes){ (const uint8_t *)path, len },
-			       &c->route);
+			       ret);
 	else
-		c->route = (struct kr_route){ .kind = KR_ROUTE_UNKNOWN };
-	if (c->route.kind == KR_ROUTE_UNKNOWN && c->srv->opts.kraken != 0)
+		len = 0;
+	if (ret->kind == KR_ROUTE_UNKNOWN && h->opts.kraken != 0)
 		kr_kraken_route_parse(
 			(struct kr_bytes){ (const uint8_t *)path, len },
-			c->srv->opts.kraken, &c->route);
-	kr_upstream_map(&c->srv->opts.upstreams, head->query, &c->route);
+			h->opts.kraken, ret);
+	kr_upstream_map(&h->opts.upstreams, head->query, ret);
+}
+
+static void begin_answer(struct kr_conn *c, const struct kr_head *head)
+{
+	const bool direct = kr_direct_begin(c, head);
+
+	kr_buf_consume(&c->in, head->head_len);
+	if (!direct)
+		kr_gate_pass(c);
 }
 
 static bool has_body(const struct kr_head *head)
@@ -221,7 +232,7 @@ static void begin_request(struct kr_conn *c, const struct kr_head *head)
 	c->refused_why = NULL;
 	c->linger = false;
 	c->received = (struct kr_received){ .tried = false };
-	set_route(c, head);
+	kr_gate_route(c->srv, head, &c->route);
 	if (kr_head_rewrite(head, &c->head) != KR_OK) {
 		kr_gate_drop(c);
 		return;
@@ -235,8 +246,7 @@ static void begin_request(struct kr_conn *c, const struct kr_head *head)
 		kr_buf_consume(&c->in, head->head_len);
 		begin_body(c, head);
 	} else {
-		kr_buf_consume(&c->in, head->head_len);
-		kr_gate_pass(c);
+		begin_answer(c, head);
 	}
 }
 
@@ -301,16 +311,29 @@ static void put_before_h2o(struct kr_conn *c)
 	c->sock->_cb.read = on_read;
 }
 
-static void on_next(h2o_timeout_entry_t *entry)
+static void go_on(struct kr_conn *c)
 {
-	struct kr_conn *c = KR_CONTAINER_OF(entry, struct kr_conn, next);
-
-	put_before_h2o(c);
 	kr_conn_touch(c, KR_CONN_HEAD);
 	if (c->in.len > 0)
 		step(c);
 	else
 		kr_buf_fini(&c->in); /* an idle connection holds no buffer */
+}
+
+static void on_next(h2o_timeout_entry_t *entry)
+{
+	struct kr_conn *c = KR_CONTAINER_OF(entry, struct kr_conn, next);
+
+	put_before_h2o(c);
+	go_on(c);
+}
+
+void kr_gate_answered(struct kr_conn *c)
+{
+	kr_assert(c->state == KR_CONN_LENT && !c->ask.flying);
+	kr_buf_fini(&c->head);
+	h2o_socket_read_start(c->sock, on_read);
+	go_on(c);
 }
 
 /* h2o frees the request: it is answered, or the connection is closing. */

@@ -24,8 +24,6 @@
 #include "registry_api/range.h"
 #include "registry_api/reply.h"
 
-#define BLOB_TYPE "application/octet-stream"
-
 enum {
 	BOUNDARY_LEN = 64, /* RFC 2046, 5.1.1: at most 70 */
 	PART_HEAD_MAX = 256,
@@ -68,7 +66,7 @@ static void send_head_only(struct kr_conn *c, uint64_t size)
 	static h2o_generator_t nothing_more = { NULL, NULL };
 
 	kr_reply_begin(c, 200);
-	add_blob_headers(c, BLOB_TYPE);
+	add_blob_headers(c, KR_BLOB_TYPE);
 	c->req->res.content_length = size;
 	h2o_start_response(c->req, &nothing_more);
 	h2o_send(c->req, NULL, 0, H2O_SEND_STATE_FINAL);
@@ -132,7 +130,7 @@ static size_t print_part(const struct kr_blob_get *g, uint32_t at,
 		n = snprintf(buf, PART_HEAD_MAX, "\r\n--%s--\r\n", g->boundary);
 	else
 		n = snprintf(buf, PART_HEAD_MAX,
-			     "%s--%s\r\nContent-Type: " BLOB_TYPE "\r\n"
+			     "%s--%s\r\nContent-Type: " KR_BLOB_TYPE "\r\n"
 			     "Content-Range: bytes %" PRIu64 "-%" PRIu64
 			     "/%" PRIu64 "\r\n\r\n",
 			     line, g->boundary, r->offset,
@@ -234,7 +232,7 @@ static void add_single_head(struct kr_conn *c)
 	const struct kr_range *r = &g->ranges.range[0];
 	char text[96];
 
-	add_blob_headers(c, BLOB_TYPE);
+	add_blob_headers(c, KR_BLOB_TYPE);
 	(void)snprintf(text, sizeof(text),
 		       "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, r->offset,
 		       r->offset + r->length - 1, g->size);
@@ -246,7 +244,7 @@ static void add_whole_head(struct kr_conn *c)
 {
 	struct kr_blob_get *g = c->get;
 
-	add_blob_headers(c, BLOB_TYPE);
+	add_blob_headers(c, KR_BLOB_TYPE);
 	c->req->res.content_length = g->size;
 	g->ranges.range[0] = (struct kr_range){ 0, g->size };
 }

@@ -6,8 +6,8 @@
  *
  * Bodies do not pass through h2o on plain HTTP/1 (ARCHITECTURE.md, "Heads by
  * h2o, bodies by the ring"): a blob GET is handed to the role's engine once
- * the head is out, an upload body is taken from the socket by a gate before
- * h2o sees it.
+ * the head is out (or as a whole, where the role can do that), an upload body
+ * is taken from the socket by a gate before h2o sees it.
  */
 #ifndef KR_REGISTRY_API_HTTP_H
 #define KR_REGISTRY_API_HTTP_H

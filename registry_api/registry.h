@@ -59,6 +59,23 @@ enum kr_reg_op {
 	KR_REG_BLOB_READ,
 	/* blob: give the handle back.  Cannot fail. */
 	KR_REG_BLOB_CLOSE,
+	/*
+	 * repo, digest, fd, answer, next, listen_ns -> begun, moved: whole
+	 * responses, of blobs that are complete on this host, as long as the
+	 * client asks for nothing else:
+	 *
+	 *	answer(size) -> head, part of the blob --> both are sent
+	 *	   ^                                            |
+	 *	   +-- true -- next(bytes) <-- what comes within listen_ns
+	 *
+	 * It ends with KR_OK when nothing comes in time, when the client has
+	 * closed, or when next() says that somebody else is to judge.
+	 * begun: the last head that answer() made may have been sent, and
+	 * moved of its length; false: nothing of it was, because the blob is
+	 * not complete here, answer() declined, or the role does not do this
+	 * (KR_E_UNSUPPORTED), and BLOB_OPEN is to be asked; or all was.
+	 */
+	KR_REG_BLOB_SERVE,
 	/* repo, digest, from_repo -> KR_OK: the blob exists in the cluster and
 	 * may be used from repo.  KR_E_NOTFOUND: upload it. */
 	KR_REG_BLOB_MOUNT,
@@ -168,8 +185,17 @@ struct kr_reg_call {
 	uint8_t runtime; /* PRELOAD: enum kr_reg_runtime */
 	bool open_ended; /* BLOB_SEND: the client may leave long before length;
 			    little is kept ahead of it */
+	/* BLOB_SERVE, called by the role from inside the call.  answer: what is
+	 * to be sent of a blob of @size bytes?  It sets offset, length,
+	 * open_ended and prefix, the head.  False: not this one. */
+	bool (*answer)(struct kr_reg_call *call, uint64_t size);
+	/* next: the response is out, and these bytes came.  True: they ask for
+	 * another blob, repo and digest say which.  They are kept until
+	 * answer() is content. */
+	bool (*next)(struct kr_reg_call *call, const uint8_t *ptr, size_t len);
+	uint64_t listen_ns; /* 0: end after one response */
 	int fd;
-	const uint8_t *prefix; /* lent */
+	const uint8_t *prefix; /* lent: UPLOAD_RECV; the head of BLOB_SERVE */
 	size_t prefix_len;
 	uint8_t *buf;                  /* lent: BLOB_READ */
 	const struct kr_reg_ref *refs; /* lent */
@@ -187,6 +213,7 @@ struct kr_reg_call {
 	enum kr_err err;
 	uint64_t size;
 	uint64_t moved;
+	bool begun; /* BLOB_SERVE */
 	bool more;
 	uint8_t *surplus; /* UPLOAD_RECV: freed by the caller, may be NULL */
 	size_t surplus_len;

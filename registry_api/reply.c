@@ -53,8 +53,7 @@ void kr_reply_begin(struct kr_conn *c, int status)
 	c->req->res.status = status;
 	c->req->res.reason = kr_http_reason(status);
 	if (c->route.kind < KR_ROUTE_HEALTH)
-		kr_reply_header(c, "Docker-Distribution-API-Version",
-				"registry/2.0");
+		kr_reply_header(c, KR_V2_FIELD, KR_V2_VALUE);
 	kr_metric_add(c->srv->requests[c->route.kind][status / 100], 1);
 	kr_log_debug("http", "answer", KR_U64("status", (uint64_t)status),
 		     KR_STR("route", kr_route_name(c->route.kind)),

@@ -66,7 +66,7 @@ static void on_close(void *data)
 {
 	struct kr_conn *c = data;
 
-	kr_assert(!c->ask.flying && c->get == NULL);
+	kr_assert(!c->ask.flying && c->get == NULL && c->direct == NULL);
 	h2o_timeout_unlink(&c->next);
 	kr_list_del(&c->link);
 	kr_buf_fini(&c->in);
@@ -253,7 +253,7 @@ static void setup_h2o(struct kr_http *h)
 	h2o_pathconf_t *path;
 
 	h2o_config_init(&h->config);
-	h->config.server_name = h2o_iovec_init(H2O_STRLIT("kraken"));
+	h->config.server_name = h2o_iovec_init(H2O_STRLIT(KR_SERVER_NAME));
 	h->config.http1.req_timeout = NEVER_MS;
 	h->config.http1.upgrade_to_http2 = 0;
 	host = h2o_config_register_host(

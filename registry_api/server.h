@@ -9,6 +9,9 @@
  *	   |      |  upload body                            v
  *	   |      +------> LENT -- role has taken it --> ANSWER (h2o's)
  *	   |      +---------------------------------------> |
+ *	   |      |  blob GET                               |
+ *	   |      +------> LENT -- role does not answer --> |
+ *	   +----------------+ role has answered             |
  *	   +------------ the response is out ---------------+
  *
  * h2o is given one head at a time, never a body and never a byte of the next
@@ -44,13 +47,19 @@ enum {
 	KR_LINGER_COUNT_MAX = 64,
 	KR_LINGER_BYTES_MAX = 16 << 20,
 };
+/* What h_blob.c and reply.c say through h2o, direct.c says by itself. */
+#define KR_SERVER_NAME   "kraken"
+#define KR_BLOB_TYPE     "application/octet-stream"
+#define KR_V2_FIELD      "Docker-Distribution-API-Version"
+#define KR_V2_VALUE      "registry/2.0"
 #define KR_LINGER_NS_MAX UINT64_C(5000000000)
 #define KR_STOP_GRACE_NS UINT64_C(1000000000)
 
 enum kr_conn_state {
 	KR_CONN_HEAD,   /* a request head is awaited or incomplete */
 	KR_CONN_BODY,   /* a small body is being read into memory */
-	KR_CONN_LENT,   /* the role takes an upload body from the socket */
+	KR_CONN_LENT,   /* the socket is the role's: it takes an upload body, or
+			 * answers a blob GET */
 	KR_CONN_ANSWER, /* h2o has the request */
 };
 
@@ -74,6 +83,7 @@ struct kr_http {
 	struct kr_list lingers;
 	uint32_t linger_count;
 	uint64_t accept_paused_until_ns; /* out of descriptors; 0: not */
+	bool no_direct; /* the role does not do KR_REG_BLOB_SERVE */
 	uint64_t stop_begun_ns;
 
 	struct kr_metric *requests[KR_ROUTE_COUNT][6]; /* by status / 100 */
@@ -90,6 +100,7 @@ struct kr_received {
 };
 
 struct kr_blob_get;     /* h_blob.c */
+struct kr_direct;       /* direct.c */
 struct kr_prefetch;     /* h_kraken_proxy.c */
 struct kr_manifest_put; /* h_manifest.c */
 
@@ -123,6 +134,7 @@ struct kr_conn {
 	h2o_req_t *req;           /* ANSWER; NULL once the answer is out */
 	h2o_timeout_entry_t next; /* go on with the next request */
 	struct kr_blob_get *get;
+	struct kr_direct *direct; /* LENT: a blob GET */
 	struct kr_prefetch *prefetch;
 	struct kr_manifest_put *put;
 	bool linger; /* after the answer: swallow what the client still sends */
@@ -146,6 +158,9 @@ void kr_gate_request_begun(struct kr_conn *c, h2o_req_t *req);
  * freed. */
 void kr_gate_drop(struct kr_conn *c);
 
+/* The request of @c was answered without h2o: go on with the next. */
+void kr_gate_answered(struct kr_conn *c);
+
 /* Free the small body of @c, if it has one. */
 void kr_gate_free_body(struct kr_conn *c);
 
@@ -160,6 +175,17 @@ void kr_upload_gate_begin(struct kr_conn *c, const struct kr_head *head);
 
 /* Is it such a request? */
 bool kr_upload_gate_wants(const struct kr_conn *c, const struct kr_head *head);
+
+/* What the target of a request means on this server. */
+void kr_gate_route(const struct kr_http *h, const struct kr_head *head,
+		   struct kr_route *ret);
+
+/* ---- direct.c ----*/
+
+/* Lend the socket to the role if it may answer this request, whose route is
+ * c->route, by itself.  False: nothing was done. */
+KR_NODISCARD bool kr_direct_begin(struct kr_conn *c,
+				  const struct kr_head *head);
 
 /* ---- linger.c ----*/
 

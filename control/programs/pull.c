@@ -26,7 +26,15 @@ struct work {
 	struct kr_desk_job job;
 	struct kr_pull *p;
 	struct kr_reg_call *call;
-	enum { AT_REST, LOCATING, PAUSING, WAITING, READING, SENDING } phase;
+	enum {
+		AT_REST,
+		LOCATING,
+		PAUSING,
+		WAITING,
+		READING,
+		SENDING,
+		LISTENING
+	} phase;
 	bool canceled;
 	union {
 		struct kr_trackers_ask trackers;
@@ -175,6 +183,14 @@ static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
 		have_blob(w, b, size);
 }
 
+/* Somebody pulls a blob that is complete here: peers may still have use for
+ * it, too. */
+static void note_use(struct kr_pull *p, struct kr_blob *b)
+{
+	if (p->trackers != NULL && kr_blob_size_bytes(b) > 0)
+		kr_trackers_used(p->trackers, b);
+}
+
 /* Join what is here or on its way; else find out where it is. */
 static void find_blob(struct work *w)
 {
@@ -183,9 +199,8 @@ static void find_blob(struct work *w)
 		kr_transfer_open_blob(w->p->transfer, &w->call->digest, &b);
 
 	if (err == KR_OK) {
-		if (w->p->trackers != NULL && kr_blob_complete(b) &&
-		    kr_blob_size_bytes(b) > 0)
-			kr_trackers_used(w->p->trackers, b);
+		if (kr_blob_complete(b))
+			note_use(w->p, b);
 		have_blob(w, b, kr_blob_size_bytes(b));
 	} else if (err == KR_E_NOTFOUND)
 		locate(w);
@@ -456,6 +471,23 @@ static void check_send(struct kr_timer *t)
 	kr_blob_send_cancel(&w->send);
 }
 
+/* @b is moved to @w. */
+static void send_blob(struct work *w, struct kr_blob *b, kr_blob_send_fn *done)
+{
+	const struct kr_reg_call *call = w->call;
+	const struct kr_blob_part part = {
+		.head = { call->prefix, call->prefix_len },
+		.offset_bytes = call->offset,
+		.len_bytes = call->length,
+		.open_ended = call->open_ended,
+	};
+
+	w->blob = b;
+	w->phase = SENDING;
+	watch(w, check_send);
+	kr_blob_send(b, &w->send, call->fd, &part, done);
+}
+
 static void on_send(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_pull *p = ctx;
@@ -467,13 +499,90 @@ static void on_send(void *ctx, struct kr_reg_call *call)
 		return;
 	}
 	w = begin(p, call->role, call);
-	if (w == NULL)
+	if (w != NULL)
+		send_blob(w, kr_blob_get(call->blob->blob), sent);
+}
+
+/* ---- BLOB_SERVE ---------------------------------------------------------*/
+
+static void serve(struct work *w);
+
+static void heard(struct kr_op *op, enum kr_err err, uint32_t n)
+{
+	struct work *w = KR_CONTAINER_OF(op, struct work, read);
+	const bool more =
+		err == KR_OK && w->call->next(w->call, kr_io_data(op), n);
+
+	w->phase = AT_REST;
+	kr_io_timer_stop(w->p->io, &w->stall);
+	if (more && !w->canceled)
+		serve(w);
+	else
+		end(w, KR_OK, NULL);
+}
+
+static void on_silence(struct kr_timer *t)
+{
+	struct work *w = KR_CONTAINER_OF(t, struct work, stall);
+
+	kr_io_cancel(w->p->io, &w->read);
+}
+
+/* The client's next request is likely for another blob. */
+static void listen_on(struct work *w)
+{
+	struct kr_io *io = w->p->io;
+
+	w->phase = LISTENING;
+	kr_io_timer_set(io, &w->stall, kr_io_now_ns(io) + w->call->listen_ns,
+			on_silence);
+	kr_io_recv(io, &w->read, w->call->fd, heard);
+}
+
+static void served(struct kr_blob_send *s, enum kr_err err, uint64_t moved)
+{
+	struct work *w = KR_CONTAINER_OF(s, struct work, send);
+	struct kr_reg_call *call = w->call;
+
+	w->phase = AT_REST;
+	call->moved = moved;
+	call->begun = err != KR_OK || moved != call->length;
+	if (call->begun || w->canceled || call->listen_ns == 0) {
+		end(w, err, NULL);
 		return;
-	w->blob = kr_blob_get(call->blob->blob);
-	w->phase = SENDING;
-	watch(w, check_send);
-	kr_blob_send(w->blob, &w->send, call->fd, call->offset, call->length,
-		     call->open_ended, sent);
+	}
+	kr_blob_put(w->blob);
+	w->blob = NULL;
+	listen_on(w);
+}
+
+/* What is not whole here is for BLOB_OPEN. */
+static void serve(struct work *w)
+{
+	struct kr_reg_call *call = w->call;
+	struct kr_blob *b;
+
+	if (kr_transfer_open_blob(w->p->transfer, &call->digest, &b) != KR_OK) {
+		end(w, KR_E_NOTFOUND, NULL);
+		return;
+	}
+	if (!kr_blob_complete(b) ||
+	    !call->answer(call, kr_blob_size_bytes(b))) {
+		kr_blob_put(b);
+		end(w, KR_E_NOTFOUND, NULL);
+		return;
+	}
+	note_use(w->p, b);
+	call->begun = true;
+	send_blob(w, b, served);
+}
+
+static void on_serve(void *ctx, struct kr_reg_call *call)
+{
+	struct work *w = begin(ctx, call->role, call);
+
+	if (w != NULL)
+		serve(w);
 }
 
 static void range_read(struct kr_op *op, enum kr_err err, uint32_t n)
@@ -545,6 +654,9 @@ static void cancel_work(struct kr_desk_job *job)
 	case SENDING:
 		kr_blob_send_cancel(&w->send);
 		break;
+	case LISTENING:
+		kr_io_cancel(w->p->io, &w->read);
+		break;
 	case READING: /* ends by itself */
 	case AT_REST:
 		break;
@@ -561,4 +673,9 @@ void kr_pull_attach(struct kr_pull *p, struct kr_desk *desk)
 	kr_desk_handle(desk, KR_REG_BLOB_CLOSE, on_close, p);
 	if (p->trackers != NULL)
 		kr_desk_handle(desk, KR_REG_BLOB_STAT, on_stat, p);
+}
+
+void kr_pull_attach_serve(struct kr_pull *p, struct kr_desk *desk)
+{
+	kr_desk_handle(desk, KR_REG_BLOB_SERVE, on_serve, p);
 }

@@ -46,4 +46,8 @@ struct kr_pull {
  * filled by the caller and outlives the desk. */
 void kr_pull_attach(struct kr_pull *p, struct kr_desk *desk);
 
+/* And BLOB_SERVE: where whoever knows the digest of a blob may have it.  Not
+ * where others are asked first whether it was deleted (links.h). */
+void kr_pull_attach_serve(struct kr_pull *p, struct kr_desk *desk);
+
 #endif

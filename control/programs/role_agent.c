@@ -147,6 +147,7 @@ static void attach(struct role *r)
 	kr_kept_attach(&r->kept, &r->desk);
 	kr_preload_attach(&r->preload, &r->desk);
 	kr_pull_attach(&r->pull, &r->desk);
+	kr_pull_attach_serve(&r->pull, &r->desk);
 	r->lists = (struct kr_lists){ .indexes = r->indexes };
 	kr_lists_attach(&r->lists, &r->desk);
 	kr_ready_attach(&r->ready, &r->desk);

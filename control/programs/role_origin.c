@@ -215,6 +215,7 @@ static enum kr_err open_desk(struct role *r)
 		.server_port = (uint16_t)r->rt.conf.server_port,
 	};
 	kr_pull_attach(&r->pull, &r->desk);
+	kr_pull_attach_serve(&r->pull, &r->desk);
 	kr_uploads_attach(r->uploads, &r->desk);
 	kr_kept_attach(&r->kept, &r->desk);
 	kr_desk_handle(&r->desk, KR_REG_READY, on_ready, r);

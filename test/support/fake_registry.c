@@ -152,11 +152,10 @@ static enum kr_err hold(struct kr_reg_call *call)
 	return KR_E_CANCELED;
 }
 
-static enum kr_err do_blob_send(struct fake_registry *f,
-				struct kr_reg_call *call)
+static enum kr_err send_object(struct fake_registry *f,
+			       struct kr_reg_call *call,
+			       const struct fake_object *o)
 {
-	const struct fake_object *o = (const struct fake_object *)call->blob;
-
 	call->moved = 0;
 	while (call->moved < call->length) {
 		uint64_t len = call->length - call->moved;
@@ -345,6 +344,75 @@ static enum kr_err do_blob(struct fake_registry *f, struct kr_reg_call *call)
 		call->blob = (struct kr_reg_blob *)o;
 		f->open_blobs++;
 	}
+	return KR_OK;
+}
+
+static enum kr_err send_head(struct kr_reg_call *call)
+{
+	enum kr_err err = KR_OK;
+	size_t at = 0, sent;
+
+	while (err == KR_OK && at < call->prefix_len) {
+		err = send_some(call, call->prefix + at, call->prefix_len - at,
+				&sent);
+		at += sent;
+	}
+	return err;
+}
+
+/* One response; begun says whether there is one. */
+static enum kr_err serve_one(struct fake_registry *f, struct kr_reg_call *call)
+{
+	pthread_mutex_lock(&f->lock);
+	const struct fake_object *o = find_blob(f, &call->digest);
+	pthread_mutex_unlock(&f->lock);
+
+	call->begun = o != NULL && call->answer(call, o->len);
+	if (!call->begun)
+		return KR_E_NOTFOUND;
+	enum kr_err err = send_head(call);
+	if (err == KR_OK)
+		err = send_object(f, call, o);
+	if (err != KR_OK)
+		return err;
+	call->begun = false;
+	pthread_mutex_lock(&f->lock);
+	f->answered++;
+	pthread_mutex_unlock(&f->lock);
+	return KR_OK;
+}
+
+/* Something that came within listen_ns; 0: nothing did. */
+static size_t listen_for(struct kr_reg_call *call, uint8_t *buf, size_t cap)
+{
+	struct pollfd p = { .fd = call->fd, .events = POLLIN };
+	uint64_t left_ms = call->listen_ns / 1000000;
+
+	while (left_ms > 0 && !is_canceled(call)) {
+		const int ms = left_ms < POLL_MS ? (int)left_ms : POLL_MS;
+
+		if (poll(&p, 1, ms) > 0) {
+			const ssize_t n = recv(call->fd, buf, cap, 0);
+
+			return n > 0 ? (size_t)n : 0;
+		}
+		left_ms -= (uint64_t)ms;
+	}
+	return 0;
+}
+
+static enum kr_err do_serve(struct fake_registry *f, struct kr_reg_call *call)
+{
+	uint8_t buf[4096];
+	enum kr_err err;
+	size_t n;
+
+	do {
+		err = serve_one(f, call);
+		if (err != KR_OK)
+			return err;
+		n = listen_for(call, buf, sizeof(buf));
+	} while (n > 0 && call->next(call, buf, n));
 	return KR_OK;
 }
 
@@ -539,7 +607,9 @@ static enum kr_err work(struct fake_registry *f, struct kr_reg_call *call)
 		return f->fail[call->op];
 	}
 	if (call->op == KR_REG_BLOB_SEND)
-		return do_blob_send(f, call);
+		return send_object(f, call, (struct fake_object *)call->blob);
+	if (call->op == KR_REG_BLOB_SERVE)
+		return f->serves ? do_serve(f, call) : KR_E_UNSUPPORTED;
 	if (call->op == KR_REG_UPLOAD_RECV)
 		return do_upload_recv(f, call);
 	pthread_mutex_lock(&f->lock);

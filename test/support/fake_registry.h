@@ -49,14 +49,17 @@ struct fake_registry {
 	size_t blob_count, tag_count, referrer_count;
 	unsigned calls[KR_REG_OP_COUNT];
 	unsigned open_blobs, cancels;
+	unsigned answered; /* responses of BLOB_SERVE, whole */
 
 	/* knobs; set while nothing runs */
 	enum kr_err fail[KR_REG_OP_COUNT]; /* KR_OK: work */
 	const char *fail_text;             /* with a failure; or NULL */
 	unsigned delay_ms[KR_REG_OP_COUNT];
-	uint64_t send_break_at; /* BLOB_SEND: fail after so many; 0: never */
-	bool discard_uploads;   /* count bytes, do not keep them */
-	uint64_t send_hold_at;  /* BLOB_SEND: wait for cancel; 0: never */
+	uint64_t
+		send_break_at; /* BLOB_SEND, BLOB_SERVE: fail after so many; 0: never */
+	bool serves;           /* BLOB_SERVE */
+	bool discard_uploads;  /* count bytes, do not keep them */
+	uint64_t send_hold_at; /* the same: wait for cancel; 0: never */
 };
 
 void fake_registry_init(struct fake_registry *f);

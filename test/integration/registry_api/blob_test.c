@@ -37,16 +37,18 @@ static void blob_path(char *buf, size_t cap, const struct kr_digest *d)
 	(void)snprintf(buf, cap, "/v2/a/b/blobs/%s", kr_digest_print(d, text));
 }
 
-static int setup(void **state)
+static int start(void **state, bool serves, uint64_t idle_timeout_ns)
 {
 	struct fixture *x = calloc(1, sizeof(*x));
 	struct kr_http_opts opts = { .role = "test",
 				     .pull = true,
+				     .idle_timeout_ns = idle_timeout_ns,
 				     .connections_max = CONNECTIONS + 16 };
 	struct kr_digest d;
 
 	assert_non_null(x);
 	fake_registry_init(&x->fake);
+	x->fake.serves = serves;
 	x->blob = malloc(BLOB_LEN);
 	assert_non_null(x->blob);
 	for (size_t i = 0; i < BLOB_LEN; i++)
@@ -61,6 +63,22 @@ static int setup(void **state)
 	x->port = kr_http_addr(x->http).port;
 	*state = x;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return start(state, false, 0);
+}
+
+/* A role that answers by itself. */
+static int setup_serving(void **state)
+{
+	return start(state, true, 0);
+}
+
+static int setup_hasty(void **state)
+{
+	return start(state, true, UINT64_C(300000000));
 }
 
 /* Whatever a test did: nothing may be left open. */
@@ -189,6 +207,172 @@ static void test_an_empty_blob_needs_no_hand_over(void **state)
 	}
 	http_close(&c);
 	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_SEND), 0);
+}
+
+static void test_a_role_that_cannot_serve_is_asked_once(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	for (int i = 0; i < 3; i++) {
+		get(&c, x->path, "");
+		expect_blob(x, &c);
+	}
+	http_close(&c);
+	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_SERVE), 1);
+	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_OPEN), 3);
+}
+
+static void test_a_connection_is_lent_once_for_many_blobs(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	for (int i = 0; i < 5; i++) {
+		get(&c, x->path, "");
+		expect_blob(x, &c);
+	}
+	http_close(&c);
+	assert_true(fake_registry_settle(&x->fake));
+	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_SERVE), 1);
+	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_OPEN), 0);
+	assert_int_equal(x->fake.answered, 5);
+}
+
+static void expect_base(struct http_client *c)
+{
+	struct http_reply r;
+
+	assert_true(http_read(c, &r, false));
+	assert_string_equal((char *)r.body, "{}");
+	http_reply_free(&r);
+}
+
+static void test_other_requests_come_back_from_the_role(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	for (int i = 0; i < 3; i++) {
+		get(&c, x->path, "");
+		expect_blob(x, &c);
+		get(&c, "/v2/", "");
+		expect_base(&c);
+	}
+	http_close(&c);
+	assert_true(fake_registry_settle(&x->fake));
+	assert_int_equal(x->fake.answered, 3);
+}
+
+static void test_a_head_in_pieces_comes_back_from_the_role(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	expect_blob(x, &c);
+	assert_true(http_printf(&c, "GET %s HTTP/1.1\r\nHo", x->path));
+	(void)usleep(50000);
+	assert_true(http_printf(&c, "st: h\r\n\r\n"));
+	expect_blob(x, &c);
+	http_close(&c);
+}
+
+/* Two at once, while the role listens: the second must not be forgotten. */
+static void test_two_requests_at_once_come_back_from_the_role(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	expect_blob(x, &c);
+	assert_true(http_printf(&c,
+				"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
+				"GET %s HTTP/1.1\r\nHost: h\r\n\r\n",
+				x->path, x->path));
+	expect_blob(x, &c);
+	expect_blob(x, &c);
+	http_close(&c);
+}
+
+static void test_a_blob_that_is_not_here_comes_back_from_the_role(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	expect_blob(x, &c);
+	get(&c,
+	    "/v2/a/blobs/sha256:"
+	    "0000000000000000000000000000000000000000000000000000000000000000",
+	    "");
+	assert_true(http_read(&c, &r, false));
+	assert_int_equal(r.status, 404);
+	http_reply_free(&r);
+	get(&c, x->path, "Connection: close\r\n");
+	expect_blob(x, &c);
+	assert_true(http_is_over(&c));
+	http_close(&c);
+	assert_true(fake_registry_settle(&x->fake));
+	assert_int_equal(x->fake.answered, 1);
+	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_OPEN), 2);
+}
+
+static void test_a_silent_client_of_the_role_is_closed(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	expect_blob(x, &c);
+	(void)usleep(400000); /* the gate has it again */
+	assert_true(fake_registry_settle(&x->fake));
+	get(&c, "/v2/", "");
+	expect_base(&c);
+	get(&c, x->path, "");
+	expect_blob(x, &c);
+	assert_int_equal(http_fill(&c), 0); /* after both have waited */
+	http_close(&c);
+}
+
+static void test_a_client_of_the_role_may_leave(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+	struct http_reply r;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	assert_true(http_read_head(&c, &r));
+	http_close(&c); /* with data unread: a reset */
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	expect_blob(x, &c);
+	http_close(&c); /* while the role listens */
+	assert_true(fake_registry_settle(&x->fake));
+	assert_int_equal(fake_registry_cancels(&x->fake), 0);
+}
+
+static void test_stop_cancels_listening(void **state)
+{
+	struct fixture *x = *state;
+	struct http_client c;
+
+	http_open(&c, x->port);
+	get(&c, x->path, "");
+	expect_blob(x, &c);
+	kr_http_stop(x->http);
+	x->http = NULL;
+	assert_int_equal(http_fill(&c), 0);
+	http_close(&c);
 }
 
 static void expect_part(struct fixture *x, const char *fields, size_t offset,
@@ -472,30 +656,42 @@ static void test_stop_cancels_what_is_being_sent(void **state)
 	http_close(&c);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f)    cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define SERVING(f) cmocka_unit_test_setup_teardown(f, setup_serving, teardown)
+#define HASTY(f)   cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
+#define BOTH(f)    TEST(f), SERVING(f)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_get_says_what_the_blob_is),
-		TEST(test_a_connection_is_kept_after_the_hand_over),
-		TEST(test_pipelined_requests_are_answered_in_order),
+		BOTH(test_get_says_what_the_blob_is),
+		BOTH(test_a_connection_is_kept_after_the_hand_over),
+		BOTH(test_pipelined_requests_are_answered_in_order),
 		TEST(test_head_never_opens_the_blob),
-		TEST(test_an_empty_blob_needs_no_hand_over),
-		TEST(test_ranges_are_served),
-		TEST(test_if_range_must_name_the_blob),
-		TEST(test_several_ranges_are_parts_of_one_body),
-		TEST(test_ranges_that_become_one_are_no_multipart),
-		TEST(test_a_multipart_body_that_breaks_off_closes),
-		TEST(test_too_many_ranges_get_the_whole),
-		TEST(test_a_range_behind_the_end_is_416),
-		TEST(test_an_unknown_blob_is_404),
-		TEST(test_a_failure_mid_body_closes_the_connection),
+		BOTH(test_an_empty_blob_needs_no_hand_over),
+		TEST(test_a_role_that_cannot_serve_is_asked_once),
+		SERVING(test_a_connection_is_lent_once_for_many_blobs),
+		SERVING(test_other_requests_come_back_from_the_role),
+		SERVING(test_a_head_in_pieces_comes_back_from_the_role),
+		SERVING(test_two_requests_at_once_come_back_from_the_role),
+		SERVING(test_a_blob_that_is_not_here_comes_back_from_the_role),
+		SERVING(test_a_client_of_the_role_may_leave),
+		SERVING(test_stop_cancels_listening),
+		HASTY(test_a_silent_client_of_the_role_is_closed),
+		BOTH(test_ranges_are_served),
+		BOTH(test_if_range_must_name_the_blob),
+		BOTH(test_several_ranges_are_parts_of_one_body),
+		BOTH(test_ranges_that_become_one_are_no_multipart),
+		BOTH(test_a_multipart_body_that_breaks_off_closes),
+		BOTH(test_too_many_ranges_get_the_whole),
+		BOTH(test_a_range_behind_the_end_is_416),
+		BOTH(test_an_unknown_blob_is_404),
+		BOTH(test_a_failure_mid_body_closes_the_connection),
 		TEST(test_a_client_that_leaves_is_cleaned_up),
-		TEST(test_a_slow_reader_gets_all),
-		TEST(test_two_hundred_connections_at_once),
-		TEST(test_http_1_0_closes_behind_the_body),
-		TEST(test_stop_cancels_what_is_being_sent),
+		BOTH(test_a_slow_reader_gets_all),
+		BOTH(test_two_hundred_connections_at_once),
+		BOTH(test_http_1_0_closes_behind_the_body),
+		BOTH(test_stop_cancels_what_is_being_sent),
 	};
 	return cmocka_run_group_tests_name("blob", tests, NULL, NULL);
 }
