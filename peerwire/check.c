@@ -175,6 +175,7 @@ static void check_slots(const struct kr_node *n)
 
 		kr_assert(c->state == KR_CONN_OPEN);
 		kr_assert(c->serve_out || c->serving != NULL || c->broken);
+		kr_assert(c->serve_out || n->serve_due || c->broken);
 		for (uint32_t k = 0; k < i; k++)
 			kr_assert(n->slots[k] != c);
 	}

@@ -135,6 +135,28 @@ static bool is_seed(const struct kr_hint *h)
 	return h->peer.complete || h->peer.role == KR_PEER_ORIGIN;
 }
 
+/*
+ * A crowd that has not met yet is not alone: the tracker names to each host
+ * those who announced themselves before it, and they dial the first, who was
+ * told of nobody.  What is asked for until then is in order, and spread over
+ * the hosts nevertheless: seeders reveal to each what they did not reveal to
+ * others.
+ */
+bool kr_neighbours_alone(const struct kr_swarm *s)
+{
+	kr_list_for_each (it, &s->streams) {
+		const struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+		if (!st->all && st->conn->role == KR_PEER_AGENT)
+			return false;
+	}
+	for (uint32_t i = 0; i < s->hint_count; i++)
+		if (!is_seed(&s->hints[i]) &&
+		    s->hints[i].peer.role == KR_PEER_AGENT)
+			return false;
+	return true;
+}
+
 /* What a walk over the hints of a swarm finds. */
 struct prospect {
 	struct kr_hint *hint; /* to be tried next; NULL: none */

@@ -182,16 +182,21 @@ bool kr_picker_rarest(const struct kr_picker *p, struct kr_rand *rand,
 	return true;
 }
 
-uint32_t kr_picker_first(const struct kr_picker *p, uint32_t from, uint32_t to)
+uint32_t kr_picker_first(const struct kr_picker *p,
+			 const struct kr_bitset *peer, uint32_t from,
+			 uint32_t to)
 {
-	uint32_t i;
-
 	if (to > p->piece_count)
 		to = p->piece_count;
 	if (from >= to)
 		return to;
-	i = kr_bitset_next_set(&p->need, from);
-	return i < to ? i : to;
+	for (uint32_t word = from / 64; word <= (to - 1) / 64; word++) {
+		const uint64_t bits = candidates(p, peer, word, from, to);
+
+		if (bits != 0)
+			return word * 64 + (uint32_t)__builtin_ctzll(bits);
+	}
+	return to;
 }
 
 void kr_picker_check(const struct kr_picker *p)

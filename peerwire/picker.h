@@ -73,8 +73,11 @@ bool kr_picker_rarest(const struct kr_picker *p, struct kr_rand *rand,
 		      const struct kr_bitset *peer, uint32_t from, uint32_t to,
 		      uint32_t *ret_piece);
 
-/* The first needed piece in [from, to); @to if there is none. */
-uint32_t kr_picker_first(const struct kr_picker *p, uint32_t from, uint32_t to);
+/* The first needed piece of @peer (NULL: it has everything) in [from, to); @to
+ * if there is none. */
+uint32_t kr_picker_first(const struct kr_picker *p,
+			 const struct kr_bitset *peer, uint32_t from,
+			 uint32_t to);
 
 /* Assert every invariant. */
 void kr_picker_check(const struct kr_picker *p);

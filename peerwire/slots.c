@@ -201,6 +201,7 @@ void kr_slots_forget(struct kr_node *n, struct kr_conn *c,
 	}
 	if (st == NULL)
 		c->serve_out = false; /* nobody will report it */
+	n->serve_due = true;
 	kr_slots_settle(n, c);
 }
 
@@ -326,11 +327,17 @@ void kr_slots_run(struct kr_node *n)
 	const bool was_busy = n->upload_bytes > 0;
 	struct kr_conn *c;
 
-	while (n->slot_count < slots_max(n) && (c = neediest(n)) != NULL) {
+	while (!kr_list_empty(&n->upload_waiting) &&
+	       n->slot_count < slots_max(n)) {
+		c = neediest(n);
 		kr_list_del(&c->waiting);
 		n->slots[n->slot_count++] = c;
 		c->serving = first_upload(c);
+		n->serve_due = true;
 	}
+	if (!n->serve_due)
+		return; /* of most events; there may be many slots */
+	n->serve_due = false;
 	for (uint32_t i = 0; i < n->slot_count; i++) {
 		c = n->slots[i];
 		if (!c->serve_out && c->serving != NULL && !c->broken)
@@ -360,6 +367,7 @@ void kr_slots_served(struct kr_node *n, struct kr_conn *c)
 	if (!c->serve_out)
 		return;
 	c->serve_out = false;
+	n->serve_due = true;
 	c->useful_ns = n->now_ns;
 	if (n->pol.up_bytes_per_s != 0)
 		forgive(n, c);

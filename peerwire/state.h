@@ -330,6 +330,7 @@ struct kr_node {
 	struct kr_list upload_waiting; /* conns with uploads and no slot */
 	struct kr_conn **slots;        /* upload_slots conns being served */
 	uint32_t slot_count;
+	bool serve_due;        /* a slot may have a block that is not out */
 	uint32_t upload_count; /* blocks queued */
 	uint64_t upload_bytes;
 	struct kr_list told_load;
@@ -549,6 +550,9 @@ void kr_neighbours_hints(struct kr_node *n, struct kr_swarm *s,
 			 const struct kr_peer_hint *hints, size_t count);
 /* Dial, or ask for more hosts, if @s has too few. */
 void kr_neighbours_seek(struct kr_node *n, struct kr_swarm *s);
+/* Is nobody but us after @s, as far as we know: all neighbours are origins,
+ * proxies or complete, and so are all of whom we were told? */
+bool kr_neighbours_alone(const struct kr_swarm *s);
 /* @c said HELLO: open what its host is known to have. */
 void kr_neighbours_met(struct kr_node *n, struct kr_conn *c);
 /* Nothing came of @c; hints of its address wait. */

@@ -239,6 +239,20 @@ static uint32_t some_reader(struct kr_node *n, const struct kr_swarm *s)
 	return 0;
 }
 
+/* To a reader that is alone no piece is rare, and order costs nobody a thing. */
+static bool pick_in_order(const struct kr_stream *st, uint32_t from,
+			  uint32_t *ret_piece)
+{
+	const struct kr_swarm *s = st->swarm;
+	const uint32_t piece = kr_picker_first(&s->picker, kr_stream_set(st),
+					       from, s->piece_count);
+
+	if (piece == s->piece_count)
+		return false;
+	*ret_piece = piece;
+	return true;
+}
+
 static bool pick_piece(struct kr_node *n, const struct kr_stream *st,
 		       uint32_t *ret_piece)
 {
@@ -249,6 +263,9 @@ static bool pick_piece(struct kr_node *n, const struct kr_stream *st,
 	if (s->reader_count > 0) {
 		const uint32_t from = some_reader(n, s);
 
+		if (kr_neighbours_alone(s) &&
+		    pick_in_order(st, from, ret_piece))
+			return true;
 		if (kr_picker_rarest(&s->picker, &n->rand, kr_stream_set(st),
 				     from, from + window_pieces(n, s),
 				     ret_piece))
@@ -294,9 +311,9 @@ static bool ask_ahead(struct kr_node *n, struct kr_swarm *s)
 			continue;
 		end = from + ahead < s->piece_count ? from + ahead
 						    : s->piece_count;
-		piece = kr_picker_first(&s->picker, from, end);
-		for (; piece < end;
-		     piece = kr_picker_first(&s->picker, piece + 1, end)) {
+		piece = kr_picker_first(&s->picker, NULL, from, end);
+		for (; piece < end; piece = kr_picker_first(&s->picker, NULL,
+							    piece + 1, end)) {
 			struct kr_stream *st = best_stream(n, s, piece);
 
 			if (st != NULL)

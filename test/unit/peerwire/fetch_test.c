@@ -416,6 +416,68 @@ static void test_a_reader_is_served_first(void **state)
 	assert_int_equal(requested(s, 1, &m), 101);
 }
 
+static void ask_for_twelve(struct kr_policy *p)
+{
+	p->window_min_bytes = p->window_max_bytes = 12 * PIECE;
+}
+
+/* The first REQUESTs of a node with a reader at piece 10 of 60, while a seeder
+ * has everything and @role, if it is not KR_PEER_ROLE_COUNT, has what @form
+ * says: are they in order? */
+static bool reads_in_order(enum kr_peer_role role, enum kr_have_form form,
+			   const struct kr_peer_hint *hint)
+{
+	struct script *s = script_new_with(KR_PEER_AGENT, ask_for_twelve);
+	struct kr_msg_request m;
+	uint32_t blob, in_order = 0;
+
+	assert_int_equal(script_add(s, 3, 60, false, 0, &blob), KR_OK);
+	kr_node_blob_reader(s->node, s->now_ns, blob, 0, 10);
+	script_drain(s);
+	if (hint != NULL)
+		kr_node_blob_peers(s->node, s->now_ns, blob, hint, 1);
+	script_drain(s);
+	if (role != KR_PEER_ROLE_COUNT) {
+		script_accept(s, 11);
+		script_hello(s, 62, role);
+		script_open(s, 2, 3, 60, form);
+	}
+	script_accept(s, 12);
+	script_hello(s, 63, KR_PEER_ORIGIN);
+	script_open(s, 2, 3, 60, KR_HAVE_ALL);
+	const uint32_t count = script_frame_count(s, KR_FRAME_REQUEST);
+
+	assert_true(count >= 4); /* by chance: one in a hundred thousand */
+	while (in_order < count && requested(s, in_order, &m) == 10 + in_order)
+		in_order++;
+	script_free(s);
+	return in_order == count;
+}
+
+static void test_a_reader_that_is_alone_is_fed_in_order(void **state)
+{
+	const struct kr_peer_hint origin = { .addr = script_addr(20),
+					     .role = KR_PEER_ORIGIN };
+	const struct kr_peer_hint seeder = { .addr = script_addr(20),
+					     .complete = true };
+	(void)state;
+
+	assert_true(reads_in_order(KR_PEER_ROLE_COUNT, 0, NULL));
+	assert_true(reads_in_order(KR_PEER_ROLE_COUNT, 0, &origin));
+	assert_true(reads_in_order(KR_PEER_ROLE_COUNT, 0, &seeder));
+	assert_true(reads_in_order(KR_PEER_ORIGIN, KR_HAVE_NONE, NULL));
+	assert_true(reads_in_order(KR_PEER_PROXY, KR_HAVE_NONE, NULL));
+}
+
+static void test_a_reader_in_a_crowd_is_not(void **state)
+{
+	const struct kr_peer_hint leecher = { .addr = script_addr(20) };
+	(void)state;
+
+	assert_false(reads_in_order(KR_PEER_AGENT, KR_HAVE_NONE, NULL));
+	assert_false(reads_in_order(KR_PEER_ROLE_COUNT, 0, &leecher));
+}
+
 /* How long until something is asked, in ms; 10,000: nothing was. */
 static uint32_t asked_after_ms(struct script *s)
 {
@@ -486,6 +548,8 @@ int main(void)
 		T(test_have_lets_a_piece_be_asked),
 		T(test_the_end_closes_the_stream_of_a_complete_peer),
 		T(test_a_reader_is_served_first),
+		T(test_a_reader_that_is_alone_is_fed_in_order),
+		T(test_a_reader_in_a_crowd_is_not),
 		cmocka_unit_test(test_other_zones_are_asked_late_and_little),
 		cmocka_unit_test(test_who_is_alone_in_its_zone_waits_less),
 	};

@@ -114,13 +114,14 @@ static void test_pieces_go_from_need_to_have(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(kr_picker_first(&f->p, 0, PIECES), 0);
+	assert_int_equal(kr_picker_first(&f->p, NULL, 0, PIECES), 0);
 	for (uint32_t i = 0; i < PIECES; i++) {
 		kr_picker_take(&f->p, i);
 		kr_picker_drop(&f->p, i);
 		kr_picker_take(&f->p, i);
 		assert_false(kr_picker_complete(&f->p));
-		assert_int_equal(kr_picker_first(&f->p, 0, PIECES), i + 1);
+		assert_int_equal(kr_picker_first(&f->p, NULL, 0, PIECES),
+				 i + 1);
 		kr_picker_done(&f->p, i);
 		kr_picker_check(&f->p);
 	}
@@ -149,7 +150,7 @@ static void test_what_is_there_already_is_not_needed(void **state)
 	assert_int_equal(kr_picker_open(&p, &f->fa.alloc, PIECES, false, have),
 			 KR_OK);
 	assert_int_equal(p.have_count, 64 + 1 + 8); /* no spare bits */
-	assert_int_equal(kr_picker_first(&p, 0, PIECES), 65);
+	assert_int_equal(kr_picker_first(&p, NULL, 0, PIECES), 65);
 	kr_picker_check(&p);
 	kr_picker_close(&p, &f->fa.alloc);
 	assert_int_equal(kr_picker_open(&p, &f->fa.alloc, PIECES, true, NULL),
