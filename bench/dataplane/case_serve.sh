@@ -40,10 +40,17 @@ case_serve()
 	done
 }
 
+serve_blocks() { drain blocks $BLOCKS / "$CONNS"; }
+
+# 48 blocks, 24 MiB, are what an agent with the default block buffers has asked
+# for while one seeder feeds it as fast as it can.  With fewer than its receive
+# buffer holds (32 MiB here) a client acknowledges each second segment while
+# the server sends it, in the time of the server; those of the others, who
+# asked for all of a layer, do not.
 peer_ours()
 {
 	taskset -c 1 "$BIN/dp_drain" --way peer --port $((ORIGIN + 1)) \
-		--meta "$BLOBS/layer.meta" --connections "$CONNS" \
+		--meta "$BLOBS/layer.meta" --connections "$CONNS" --due 48 \
 		--seconds "$SECONDS_EACH" --pids "${PID[origin]}"
 }
 
@@ -57,9 +64,11 @@ case_peer()
 	nginx_blob layer
 	origin_start "swarm: {upload_slots: 64, degree_seed_max: 4096, connections: 4096}"
 	ceiling_start layer
+	blocks_start layer
 	BLOB=layer
 	for CONNS in 1 64; do
 		compare peer_blocks "$CONNS" warm "$metrics" peer_ours \
-			nginx=serve_nginx sendfile=serve_ceiling
+			nginx=serve_nginx sendfile=serve_ceiling \
+			blocks=serve_blocks
 	done
 }

@@ -6,7 +6,7 @@
 # all serve the same pages.
 
 NAME=bench/blob
-readonly NGINX=8080 REGISTRY=5000 CEILING=8081
+readonly NGINX=8080 REGISTRY=5000 CEILING=8081 BLOCKS=8082
 declare -A PID # by the name of a server
 
 # use FOLDER: blobs, stores and what the web server shows are in it
@@ -162,6 +162,12 @@ ceiling_start() # BLOB
 {
 	start ceiling $CEILING "$BIN/dp_ceiling" --port $CEILING \
 		--file "$BLOBS/$1"
+}
+
+blocks_start() # BLOB, as peers are sent it
+{
+	start blocks $BLOCKS "$BIN/dp_ceiling" --port $BLOCKS \
+		--file "$BLOBS/$1" --block $((512 << 10))
 }
 
 # ---- ours -------------------------------------------------------------------
