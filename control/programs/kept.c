@@ -64,19 +64,13 @@ static void let_go(struct kr_kept *k, const struct kr_digest *d)
 static void on_forget(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_kept *k = ctx;
-	struct forget *f = calloc(1, sizeof(*f));
+	struct forget *f = kr_desk_work(call, sizeof(*f), NULL);
 
-	if (f == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+	if (f == NULL)
 		return;
-	}
 	f->kept = k;
 	f->digest = call->digest;
 	f->end_ns = kr_io_now_ns(k->io) + KR_KEPT_FORGET_NS;
-	if (kr_desk_begin(call->role, &f->job, call, NULL) != KR_OK) {
-		free(f);
-		return;
-	}
 	let_go(k, &f->digest);
 	try_again(&f->timer);
 }
@@ -103,19 +97,12 @@ static void asked(struct kr_origins_ask *a, enum kr_err err,
 static void on_prefetch(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_kept *k = ctx;
-	struct work *w = calloc(1, sizeof(*w));
-
-	if (w == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
-		return;
-	}
 	/* An ask has a deadline of seconds: it is not canceled. */
-	if (kr_desk_begin(call->role, &w->job, call, NULL) != KR_OK) {
-		free(w);
-		return;
-	}
-	kr_origins_metainfo(k->origins, &w->ask, call->repo, &call->digest,
-			    asked);
+	struct work *w = kr_desk_work(call, sizeof(*w), NULL);
+
+	if (w != NULL)
+		kr_origins_metainfo(k->origins, &w->ask, call->repo,
+				    &call->digest, asked);
 }
 
 /* ---- BLOB_LOCATE --------------------------------------------------------*/

@@ -245,21 +245,15 @@ static void on_preload(void *ctx, struct kr_reg_call *call)
 		kr_desk_refuse(call, KR_E_LIMIT, "too many preloads at once");
 		return;
 	}
-	w = calloc(1, sizeof(*w));
-	if (w == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+	w = kr_desk_work(call, sizeof(*w), cancel);
+	if (w == NULL)
 		return;
-	}
 	w->p = p;
 	w->runtime = (enum kr_reg_runtime)call->runtime;
 	memcpy(w->tag, call->tag, sizeof(w->tag));
 	memcpy(w->ns, call->from_repo, sizeof(w->ns));
 	(void)snprintf(w->image, sizeof(w->image), "%s:%u/%s", p->registry_ip,
 		       (unsigned)p->registry_port, call->repo);
-	if (kr_desk_begin(call->role, &w->job, call, cancel) != KR_OK) {
-		free(w);
-		return;
-	}
 	p->running++;
 	const enum kr_err err = start_thread(w);
 	if (err != KR_OK) {

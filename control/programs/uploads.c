@@ -61,18 +61,12 @@ static void end(struct work *w, enum kr_err err, const char *text)
 static struct work *begin(struct kr_uploads *all, struct kr_reg_call *call,
 			  kr_desk_cancel_fn *cancel)
 {
-	struct work *w = calloc(1, sizeof(*w));
+	struct work *w = kr_desk_work(call, sizeof(*w), cancel);
 
-	if (w == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+	if (w == NULL)
 		return NULL;
-	}
 	w->all = all;
 	w->call = call;
-	if (kr_desk_begin(call->role, &w->job, call, cancel) != KR_OK) {
-		free(w);
-		return NULL;
-	}
 	return w;
 }
 

@@ -108,8 +108,7 @@ static void test_containerd_keeps_what_is_there(void **state)
 static void test_containerd_block_stands_before_tables_only(void **state)
 {
 	static const char *const keys[] = {
-		"client = [\n  [\"a.cert\", \"a.key\"],\n  [\"b\", "
-		"\"c\"],\n]\n",
+		"client = [\n  [\"a\", \"b\"],\n  [\"c\"],\n]\n",
 		"ca = \"x\" # [ not open\n",
 		"a = \"[\\\"[\"\nb = '[\\'\n",
 		"a = \"\"\"\n[no]\n\\\"\"\"\"\nb = '''\n[no]\n'''\n",
