@@ -240,6 +240,28 @@ static enum kr_err check_threads(enum kr_role role, const struct kr_conf *c,
 	return KR_E_CONFIG;
 }
 
+/* It is put before a path: its length is bounded by what a head may have. */
+static enum kr_err check_advertise(enum kr_role role, const struct kr_conf *c,
+				   struct kr_config_error *ce)
+{
+	enum { ADVERTISE_MAX = 255 };
+	const char *at = role == KR_ROLE_PROXY ? c->advertise : "";
+	const size_t len = strlen(at);
+
+	if (len == 0)
+		return KR_OK;
+	if (len <= ADVERTISE_MAX && at[len - 1] != '/' &&
+	    strpbrk(at, " \t\r\n") == NULL &&
+	    (strncmp(at, "http://", 7) == 0 || strncmp(at, "https://", 8) == 0))
+		return KR_OK;
+	(void)snprintf(ce->text, sizeof(ce->text),
+		       "key `registry.advertise`: expected http://host:port "
+		       "without a slash behind it, at most %d bytes, got "
+		       "\"%.80s\"",
+		       ADVERTISE_MAX, at);
+	return KR_E_CONFIG;
+}
+
 /* What one key alone cannot say. */
 static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 			       struct kr_config_error *ce)
@@ -249,7 +271,8 @@ static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 	if (check_name("cluster", c->cluster, 1, ce) != KR_OK ||
 	    check_name("zone", c->zone, 0, ce) != KR_OK ||
 	    check_upstreams(c, ce) != KR_OK || check_regexes(c, ce) != KR_OK ||
-	    check_threads(role, c, ce) != KR_OK)
+	    check_threads(role, c, ce) != KR_OK ||
+	    check_advertise(role, c, ce) != KR_OK)
 		return KR_E_CONFIG;
 	if (role != KR_ROLE_AGENT && role != KR_ROLE_ORIGIN &&
 	    role != KR_ROLE_PROXY)

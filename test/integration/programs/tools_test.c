@@ -66,6 +66,33 @@ static void write_yaml(char path[64], const char *yaml)
 	(void)close(fd);
 }
 
+/* It would be half of a Location header. */
+static void check_refuses_an_address_that_heads_no_path(void **state)
+{
+	static const char *const bad[] = { "proxy.example:80", "http://a/",
+					   "http://a b", NULL /* too long */ };
+	char path[64], yaml[1024], value[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (bad[i] == NULL)
+			(void)snprintf(value, sizeof(value), "http://%0400d",
+				       1);
+		else
+			(void)snprintf(value, sizeof(value), "%s", bad[i]);
+		(void)snprintf(yaml, sizeof(yaml),
+			       "store: {dir: /tmp}\n"
+			       "registry: {advertise: \"%s\"}\n"
+			       "origin: {hosts: {static: [\"a:1\"]}}\n"
+			       "build_index: {hosts: {static: [\"a:1\"]}}\n",
+			       value);
+		write_yaml(path, yaml);
+		assert_int_equal(CONFIG("check", "proxy", "--config", path), 1);
+		assert_printed("registry.advertise");
+		(void)unlink(path);
+	}
+}
+
 static void keys_lists_what_a_role_understands(void **state)
 {
 	(void)state;
@@ -152,6 +179,7 @@ static void a_command_that_is_wrong_is_answered_with_its_usage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(check_refuses_an_address_that_heads_no_path),
 		cmocka_unit_test(keys_lists_what_a_role_understands),
 		cmocka_unit_test(keys_lists_what_is_inside_a_list_of_maps),
 		cmocka_unit_test(check_prints_what_counts_in_the_end),
