@@ -139,7 +139,7 @@ static enum kr_err file_stat(struct kr_backend *b, const char *name,
 {
 	char path[KR_BACKEND_PATH_MAX];
 	struct stat st;
-	int fd;
+	int fd = -1;
 	enum kr_err err = open_object(self(b), name, path, &fd, &st);
 
 	if (err != KR_OK)
@@ -202,7 +202,7 @@ static enum kr_err file_get(struct kr_backend *b, const char *name,
 	char path[KR_BACKEND_PATH_MAX];
 	struct stat st;
 	bool cut;
-	int in;
+	int in = -1;
 	enum kr_err err = open_object(f, name, path, &in, &st);
 
 	if (err != KR_OK)
