@@ -448,6 +448,13 @@ bool kr_blob_complete(const struct kr_blob *b)
 	return b->state == KR_BLOB_COMPLETE;
 }
 
+const uint8_t *kr_blob_metainfo_id(const struct kr_blob *b)
+{
+	return b->state == KR_BLOB_OPENING || b->state == KR_BLOB_PARTIAL
+		       ? b->meta.id
+		       : NULL;
+}
+
 void kr_blob_progress(const struct kr_blob *b, struct kr_blob_progress *ret)
 {
 	struct kr_blob_stats s = { 0 };

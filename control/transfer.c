@@ -82,6 +82,10 @@ static void dispatch_blob(struct kr_transfer *t, const struct kr_action *a)
 		b->want_peers = true;
 		kr_blob_notice(b);
 		break;
+	case KR_ACT_DISPUTE:
+		b->is_disputed = true;
+		kr_blob_notice(b);
+		break;
 	default:
 		kr_blob_linger(b);
 		break;
@@ -104,6 +108,7 @@ static void dispatch(struct kr_transfer *t, const struct kr_action *a)
 	case KR_ACT_DONE:
 	case KR_ACT_PEERS:
 	case KR_ACT_IDLE:
+	case KR_ACT_DISPUTE:
 		dispatch_blob(t, a);
 		break;
 	case KR_ACT_LOOKUP:
@@ -205,13 +210,16 @@ static void call_notices(struct kr_transfer *t)
 		struct kr_blob *b = KR_CONTAINER_OF(it, struct kr_blob, notice);
 		const bool changed = b->is_changed;
 		const bool peers = b->want_peers && b->in_node;
+		const bool disputed = b->is_disputed && b->in_node;
 
 		kr_list_del(it);
-		b->is_changed = b->want_peers = false;
+		b->is_changed = b->want_peers = b->is_disputed = false;
 		if (changed && t->changed != NULL && !t->is_closing)
 			t->changed(t->ctx, b, b->state == KR_BLOB_COMPLETE);
 		if (peers && t->need_peers != NULL && !t->is_closing)
 			t->need_peers(t->ctx, b);
+		if (disputed && t->disputed != NULL && !t->is_closing)
+			t->disputed(t->ctx, b);
 		kr_blob_drop(b);
 	}
 }
@@ -385,6 +393,7 @@ enum kr_err kr_transfer_open(const struct kr_transfer_opts *opts,
 	t->need_peers = opts->need_peers;
 	t->need_room = opts->need_room;
 	t->bad_peer = opts->bad_peer;
+	t->disputed = opts->disputed;
 	t->changed = opts->changed;
 	init_lists(t);
 	set_verify_max(t);

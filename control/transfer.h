@@ -99,6 +99,9 @@ struct kr_transfer_opts {
 	void (*bad_peer)(void *ctx, struct kr_blob *b,
 			 const struct kr_peer_id *id,
 			 const struct kr_addr *addr);
+	/* A peer refused @b, which is being downloaded: it has another
+	 * metainfo of it.  May be NULL (control/disputes.h). */
+	void (*disputed)(void *ctx, struct kr_blob *b);
 	/* A blob became complete or was let go; may be NULL: for announces. */
 	void (*changed)(void *ctx, struct kr_blob *b, bool complete);
 	/* The store has no room for @bytes: give back references that nobody
@@ -178,6 +181,9 @@ const struct kr_digest *kr_blob_digest(const struct kr_blob *b);
 const char *kr_blob_ns(const struct kr_blob *b);
 uint64_t kr_blob_size_bytes(const struct kr_blob *b);
 bool kr_blob_complete(const struct kr_blob *b);
+/* Id of the metainfo that @b is being downloaded by; KR_SHA256_LEN bytes,
+ * borrowed.  NULL: it is complete, or the download has ended. */
+const uint8_t *kr_blob_metainfo_id(const struct kr_blob *b);
 
 struct kr_blob_progress {
 	uint64_t size_bytes;

@@ -188,7 +188,7 @@ struct kr_blob {
 	uint32_t jobs;   /* on the pool; they use partial, fd, meta */
 	bool is_listed;  /* in t->blobs; one hold */
 	bool keep;       /* the partial, after a failure */
-	bool want_peers, is_changed;
+	bool want_peers, is_changed, is_disputed;
 	uint8_t rank;
 
 	struct kr_metainfo meta; /* hashes NULL: not known */
@@ -336,6 +336,7 @@ struct kr_transfer {
 	void (*bad_peer)(void *ctx, struct kr_blob *b,
 			 const struct kr_peer_id *id,
 			 const struct kr_addr *addr);
+	void (*disputed)(void *ctx, struct kr_blob *b);
 	void (*changed)(void *ctx, struct kr_blob *b, bool complete);
 	void (*need_room)(void *ctx, uint64_t bytes);
 

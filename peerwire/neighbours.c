@@ -388,6 +388,29 @@ void kr_neighbours_full(struct kr_node *n, struct kr_swarm *s,
 			s->hints[i].dial_after_ns = after_ns;
 }
 
+void kr_neighbours_absent(struct kr_node *n, struct kr_swarm *s,
+			  const struct kr_conn *c)
+{
+	const struct kr_policy *p = &n->pol;
+
+	for (uint32_t i = 0; i < s->hint_count; i++) {
+		struct kr_hint *h = &s->hints[i];
+		uint64_t wait_ns = p->absent_retry_ns;
+
+		if (!is_of_conn(h, c))
+			continue;
+		h->absences++;
+		for (uint32_t k = 1;
+		     k < h->absences && wait_ns < p->absent_retry_max_ns; k++)
+			wait_ns *= 2;
+		if (wait_ns > p->absent_retry_max_ns)
+			wait_ns = p->absent_retry_max_ns;
+		if (h->peer.role != KR_PEER_ORIGIN)
+			wait_ns = p->dial_backoff_max_ns;
+		h->dial_after_ns = n->now_ns + wait_ns;
+	}
+}
+
 /* ---- room --------------------------------------------------------------- */
 
 /* Can we give @st anything? */

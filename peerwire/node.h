@@ -121,6 +121,8 @@ enum kr_action_type {
 	KR_ACT_BAD,    /* .peer sent a piece that failed: tell the tracker */
 	KR_ACT_CLOSE,  /* flush for a moment, then close; .reason says why */
 	KR_ACT_TIMER,  /* call kr_node_timer at .at_ns; replaces the last */
+	KR_ACT_DISPUTE, /* a peer has .blob with another metainfo: if the origins
+			  do, too, ours is of no use any more */
 };
 
 struct kr_action {

@@ -47,6 +47,7 @@ static const struct {
 	B(degree_target, 1, 0),
 	B(degree_max, 1, 0),
 	B(dials_max, 1, 0),
+	B(absent_retry_ns, 1, 0),
 	B(hints_max, 1, 4096),
 	B(upload_slots, 1, 64),
 	B(upload_queue_max, 1, 1 << 20),

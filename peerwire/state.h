@@ -175,6 +175,7 @@ struct kr_hint {
 	struct kr_peer_hint peer;
 	uint64_t dial_after_ns;
 	uint32_t failures;
+	uint32_t absences; /* times it said that it has not the blob */
 	uint32_t conn; /* to that host, as far as we know; 0: none */
 };
 
@@ -564,6 +565,9 @@ bool kr_neighbours_admit(struct kr_node *n, struct kr_swarm *s,
 /* @c refused @s until @after_ns. */
 void kr_neighbours_full(struct kr_node *n, struct kr_swarm *s,
 			const struct kr_conn *c, uint64_t after_ns);
+/* @c has not the blob of @s: an origin is asked again soon. */
+void kr_neighbours_absent(struct kr_node *n, struct kr_swarm *s,
+			  const struct kr_conn *c);
 /* Close @c if it is of no use to either side. */
 void kr_neighbours_useless(struct kr_node *n, struct kr_conn *c);
 bool kr_peer_is_banned(const struct kr_node *n, const struct kr_peer_id *id);

@@ -693,11 +693,17 @@ static void on_refused(struct kr_node *n, struct kr_stream *st,
 		       const struct kr_msg_reject *m)
 {
 	uint64_t wait_ns = (uint64_t)m->retry_ms * KR_POLICY_MS;
+	struct kr_act *a;
 
 	switch (m->reason) {
 	case KR_REJECT_NOT_FOUND:
+		kr_neighbours_absent(n, st->swarm, st->conn);
+		return;
 	case KR_REJECT_METAINFO:
 		wait_ns = n->pol.dial_backoff_max_ns;
+		a = kr_act_add(n, KR_ACT_DISPUTE);
+		if (a != NULL) /* else with the next refusal */
+			a->blob = st->swarm->handle;
 		break;
 	default:
 		if (wait_ns < n->pol.dial_backoff_ns)

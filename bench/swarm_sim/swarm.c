@@ -418,8 +418,9 @@ static void do_action(struct swarm *w, uint32_t host, const struct kr_action *a)
 	case KR_ACT_PEERS:
 		ask_tracker(w, host, blob_of(w, host, a->blob));
 		break;
-	case KR_ACT_IDLE: /* blobs are not added by lookups here */
-	case KR_ACT_BAD:  /* damage here is the network's */
+	case KR_ACT_IDLE:    /* blobs are not added by lookups here */
+	case KR_ACT_DISPUTE: /* nor do they have several metainfos */
+	case KR_ACT_BAD:     /* damage here is the network's */
 		break;
 	case KR_ACT_CLOSE:
 		link = link_of(w, host, a->conn, &end);

@@ -1,6 +1,7 @@
 /* The agent: a pulling registry on localhost, in the swarm. */
 #include <stdlib.h>
 
+#include "control/disputes.h"
 #include "control/programs/desk.h"
 #include "control/programs/hosts.h"
 #include "control/programs/kept.h"
@@ -23,6 +24,7 @@ struct role {
 	struct kr_ready ready;
 	struct kr_kept kept;
 	struct kr_preload preload;
+	struct kr_disputes disputes;
 	struct kr_http *http;
 	bool desk_open;
 };
@@ -55,6 +57,14 @@ static void changed(void *ctx, struct kr_blob *b, bool complete)
 
 	if (complete && r->trackers != NULL)
 		kr_trackers_completed(r->trackers, b);
+}
+
+static void disputed(void *ctx, struct kr_blob *b)
+{
+	struct role *r = ctx;
+
+	if (r->trackers != NULL)
+		kr_disputes_settle(&r->disputes, b);
 }
 
 static void need_room(void *ctx, uint64_t bytes)
@@ -107,13 +117,16 @@ static enum kr_err open_swarm(struct role *r)
 		.ctx = r,
 		.need_peers = need_peers,
 		.bad_peer = bad_peer,
+		.disputed = disputed,
 		.changed = changed,
 		.need_room = need_room,
 	};
 	enum kr_err err = kr_hosts_trackers(&r->rt, &r->trackers);
 
-	if (err == KR_OK)
-		err = kr_runtime_swarm(&r->rt, &opts, &r->store, &r->transfer);
+	if (err != KR_OK)
+		return err;
+	kr_disputes_open(&r->disputes, r->rt.io, r->trackers, NULL);
+	err = kr_runtime_swarm(&r->rt, &opts, &r->store, &r->transfer);
 	if (err != KR_OK)
 		return err;
 	kr_trackers_attach(r->trackers, r->transfer, &opts.id,
@@ -161,6 +174,7 @@ static void close_all(struct role *r)
 		kr_preload_close(&r->preload);
 		kr_desk_close(&r->desk);
 	}
+	kr_disputes_close(&r->disputes);
 	if (r->trackers != NULL)
 		kr_trackers_close(r->trackers);
 	r->trackers = NULL;

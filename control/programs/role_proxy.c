@@ -1,6 +1,7 @@
 /* The proxy: a pushing and pulling registry in front of the origins. */
 #include <stdlib.h>
 
+#include "control/disputes.h"
 #include "control/programs/desk.h"
 #include "control/programs/hosts.h"
 #include "control/programs/kept.h"
@@ -30,6 +31,7 @@ struct role {
 	struct kr_lists lists;
 	struct kr_links links;
 	struct kr_kept kept;
+	struct kr_disputes disputes;
 	struct kr_http *http;
 	bool desk_open;
 };
@@ -88,6 +90,14 @@ static enum kr_err open_push(struct role *r, const struct kr_peer_id *id)
 	return kr_uploads_open(&uploads, &r->uploads);
 }
 
+static void disputed(void *ctx, struct kr_blob *b)
+{
+	struct role *r = ctx;
+
+	if (r->origins != NULL)
+		kr_disputes_settle(&r->disputes, b);
+}
+
 static enum kr_err open_parts(struct role *r)
 {
 	struct kr_transfer_opts opts = {
@@ -96,11 +106,14 @@ static enum kr_err open_parts(struct role *r)
 		.ctx = r,
 		.need_peers = need_peers,
 		.bad_peer = bad_peer,
+		.disputed = disputed,
 	};
 	enum kr_err err = kr_hosts_origins(&r->rt, &r->origins);
 
-	if (err == KR_OK)
+	if (err == KR_OK) {
+		kr_disputes_open(&r->disputes, r->rt.io, NULL, r->origins);
 		err = kr_hosts_indexes(&r->rt, &r->indexes);
+	}
 	if (err == KR_OK)
 		err = kr_runtime_swarm(&r->rt, &opts, &r->store, &r->transfer);
 	if (err == KR_OK)
@@ -156,6 +169,7 @@ static void close_all(struct role *r)
 		kr_uploads_close(r->uploads);
 	if (r->pusher != NULL)
 		kr_pusher_close(r->pusher);
+	kr_disputes_close(&r->disputes);
 	struct kr_origins *origins = r->origins;
 	r->origins = NULL; /* need_peers: we are closing */
 	if (r->transfer != NULL)

@@ -239,6 +239,8 @@ static void do_action(struct world *w, uint32_t host, const struct kr_action *a)
 				   .blob = blob,
 				   .handle = a->blob });
 		break;
+	case KR_ACT_DISPUTE: /* all hosts have the same metainfo */
+		break;
 	case KR_ACT_BAD:
 		h->bad_reports++;
 		break;

@@ -119,6 +119,97 @@ static void test_a_silent_dial_is_given_up(void **state)
 					 2 * s->policy.tick_idle_ns);
 }
 
+/* The answer to our OPEN that is frame @h. */
+static void refuse(struct script *s, enum kr_reject_reason reason)
+{
+	struct kr_frame_head h;
+	uint8_t buf[KR_MSG_SMALL_MAX];
+	size_t len;
+
+	assert_non_null(script_frame(s, KR_FRAME_OPEN, 0, &h));
+	const struct kr_msg_reject m = { .stream = h.stream,
+					 .piece = KR_MSG_NO_PIECE,
+					 .reason = reason };
+
+	assert_int_equal(kr_msg_reject_encode(&m, buf, sizeof(buf), &len),
+			 KR_OK);
+	script_bytes(s, buf, len);
+}
+
+/* A blob that is opened at a peer of @role, as the tracker says. */
+static uint32_t open_at(struct script *s, enum kr_peer_role role)
+{
+	const struct kr_peer_hint h = { .addr = script_addr(20),
+					.id = script_id(20),
+					.role = role };
+	uint32_t blob;
+
+	assert_int_equal(script_add(s, 1, 8, false, 0, &blob), KR_OK);
+	kr_node_blob_peers(s->node, s->now_ns, blob, &h, 1);
+	script_drain(s);
+	s->conn = script_find(s, KR_ACT_DIAL)->conn;
+	kr_node_conn_connected(s->node, s->now_ns, s->conn);
+	script_drain(s);
+	script_hello(s, 20, role);
+	return blob;
+}
+
+/* How long until it asks the peer that refused again; at most @max_ns. */
+static uint64_t asked_again_after(struct script *s, uint64_t max_ns)
+{
+	const uint64_t since_ns = s->now_ns;
+
+	while (script_frame_count(s, KR_FRAME_OPEN) == 0 &&
+	       s->now_ns - since_ns < max_ns)
+		script_wait(s, 50 * KR_POLICY_MS);
+	return s->now_ns - since_ns;
+}
+
+static void test_an_origin_that_has_it_not_yet_is_asked_again_soon(void **state)
+{
+	struct script *s = *state;
+	uint64_t want_ns = s->policy.absent_retry_ns;
+
+	open_at(s, KR_PEER_ORIGIN);
+	for (int i = 0; i < 5; i++) { /* doubling, up to the longest wait */
+		refuse(s, KR_REJECT_NOT_FOUND);
+		assert_null(script_find(s, KR_ACT_DISPUTE));
+		const uint64_t got_ns = asked_again_after(s, 20 * want_ns);
+
+		assert_in_range(got_ns, want_ns,
+				want_ns + 2 * s->policy.tick_idle_ns);
+		want_ns *= 2;
+		if (want_ns > s->policy.absent_retry_max_ns)
+			want_ns = s->policy.absent_retry_max_ns;
+	}
+	assert_int_equal(want_ns, s->policy.absent_retry_max_ns);
+}
+
+static void test_an_agent_that_has_it_not_is_left_alone(void **state)
+{
+	struct script *s = *state;
+
+	open_at(s, KR_PEER_AGENT);
+	refuse(s, KR_REJECT_NOT_FOUND);
+	/* It may well be useless by then, too. */
+	assert_true(asked_again_after(s, 25000 * KR_POLICY_MS) >=
+		    25000 * KR_POLICY_MS);
+}
+
+static void test_another_metainfo_is_told(void **state)
+{
+	struct script *s = *state;
+	const uint32_t blob = open_at(s, KR_PEER_ORIGIN);
+
+	refuse(s, KR_REJECT_METAINFO);
+	const struct kr_action *a = script_find(s, KR_ACT_DISPUTE);
+
+	assert_non_null(a);
+	assert_int_equal(a->blob, blob);
+	assert_true(asked_again_after(s, 25000 * KR_POLICY_MS) >=
+		    25000 * KR_POLICY_MS);
+}
+
 static void test_a_newcomer_is_let_in_where_others_are_not(void **state)
 {
 	struct script *s = *state;
@@ -214,6 +305,9 @@ int main(void)
 		T(test_a_host_is_dialled_once),
 		T(test_a_host_that_failed_is_tried_later),
 		T(test_a_silent_dial_is_given_up),
+		T(test_an_origin_that_has_it_not_yet_is_asked_again_soon),
+		T(test_an_agent_that_has_it_not_is_left_alone),
+		T(test_another_metainfo_is_told),
 		T(test_a_newcomer_is_let_in_where_others_are_not),
 		T(test_a_useless_connection_is_closed),
 		T(test_too_many_connections_are_refused),
