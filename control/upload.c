@@ -248,7 +248,10 @@ enum kr_err kr_upload_finish(struct kr_upload *u, const struct kr_digest *d,
 	u->ctx = ctx;
 	u->finished = done;
 	u->digest = *d;
-	if (u->is_hashing && d->alg == KR_SHA256) {
+	const uint32_t piece = kr_metainfo_piece_bytes_for(u->size_bytes);
+
+	if (u->is_hashing && d->alg == KR_SHA256 &&
+	    u->hash.piece_bytes == piece) {
 		u->phase = KR_UPLOAD_FINISHING;
 		finish_by_hash(u);
 		return KR_OK;
@@ -256,8 +259,7 @@ enum kr_err kr_upload_finish(struct kr_upload *u, const struct kr_digest *d,
 	kr_upload_forget_hash(u);
 	const enum kr_err err = kr_file_hash_start(
 		u->io, &u->file, kr_store_upload_fd(u->stored), u->size_bytes,
-		(enum kr_digest_alg)d->alg,
-		kr_metainfo_piece_bytes_for(u->size_bytes), on_whole_file);
+		(enum kr_digest_alg)d->alg, piece, on_whole_file);
 
 	if (err == KR_OK)
 		u->phase = KR_UPLOAD_FINISHING;

@@ -15,14 +15,15 @@
  * KR_STORE_STATE_MAX; else the bytes are hashed again when the session is
  * opened).
  *
- * Piece length: SHA-256 of pieces cannot be made from that of smaller pieces,
- * so it is chosen when the first byte comes: by the announced length of that
- * body, where it has one (kr_metainfo_piece_bytes_for), else
- * KR_UPLOAD_PIECE_BYTES - also for blobs that turn out to be small or very
- * large: the metainfo carries its piece length, any power of two is legal.
- * Where that would be more than KR_METAINFO_PIECES_MAX pieces the file is
- * hashed again at finish, in longer pieces.  A digest of another algorithm
- * than SHA-256 costs a second pass at finish, too.
+ * Piece length: that of the blob's size (kr_metainfo_piece_bytes_for), so that
+ * whoever makes the metainfo of these bytes - another proxy, an origin that has
+ * them from its storage backend again - makes the same.  SHA-256 of pieces
+ * cannot be made from that of smaller pieces, so while bytes come the length is
+ * a guess: by the announced length of the first body, where it has one, else
+ * KR_UPLOAD_PIECE_BYTES.  Where the guess was wrong the file is hashed again at
+ * finish; of a body without a length that is what turns out to have no more
+ * than 64 MiB (a few hundredths of a second, from the page cache), or more than
+ * 4 GiB.  A digest of another algorithm than SHA-256 costs that pass, too.
  *
  * Buffers: an upload under way holds at most two block buffers; where none is
  * free it waits, not reading.
@@ -42,6 +43,7 @@
 #include "core/store.h"
 #include "peerwire/metainfo.h"
 
+/* Right from 64 MiB to 4 GiB: where a second pass would cost. */
 enum { KR_UPLOAD_PIECE_BYTES = 1024 * 1024 };
 
 struct kr_upload;

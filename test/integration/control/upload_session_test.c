@@ -149,6 +149,8 @@ static void assert_uploaded(struct session *s, struct host *h,
 
 	assert_stored(h, c);
 	assert_int_equal(s->meta.size_bytes, c->len);
+	assert_int_equal(s->meta.piece_bytes,
+			 kr_metainfo_piece_bytes_for(c->len));
 	assert_true(kr_digest_equal(&s->meta.digest, &c->meta.digest));
 	for (uint32_t i = 0; i < s->meta.piece_count; i++) {
 		kr_sha256(c->bytes + (size_t)i * s->meta.piece_bytes,
@@ -296,11 +298,54 @@ static void test_large_chunked_body(void **state)
 	begin_recv(&s, true, 0, raw, len, 1000000); /* more than a buffer */
 	assert_ok(end(&s));
 	assert_ok(finish(&s, &c.meta.digest));
-	assert_int_equal(s.meta.piece_bytes, KR_UPLOAD_PIECE_BYTES);
 	assert_uploaded(&s, h, &c);
 	leave(&s);
 	free(raw);
 	free_content(&c);
+}
+
+/* Uploaded to @h with a first body of @first bytes of known length (0: none),
+ * the rest chunked; the id of its metainfo. */
+static void upload_in_two(struct world *w, struct host *h,
+			  const struct content *c, size_t first,
+			  uint8_t ret_id[KR_SHA256_LEN])
+{
+	struct session s;
+	size_t len;
+	uint8_t *raw = chunk(c->bytes + first, c->len - first, MIB, "", &len);
+
+	create(w, h, &s);
+	if (first > 0)
+		assert_ok(recv_length(&s, c->bytes, first, 0));
+	begin_recv(&s, true, 0, raw, len, 0);
+	assert_ok(end(&s));
+	assert_ok(finish(&s, &c->meta.digest));
+	assert_uploaded(&s, h, c);
+	memcpy(ret_id, s.meta.id, KR_SHA256_LEN);
+	leave(&s);
+	free(raw);
+}
+
+/* A download that has begun with one could not go on with another. */
+static void test_the_metainfo_is_the_same_however_it_came(void **state)
+{
+	static const size_t lens[] = { 9 * MIB, 64 * MIB, 64 * MIB + 1 };
+	struct world *w = *state;
+	uint8_t id[KR_SHA256_LEN];
+	struct content c;
+
+	for (size_t i = 0; i < 3; i++) {
+		make_content(&c, lens[i], kr_metainfo_piece_bytes_for(lens[i]),
+			     100 + i);
+		for (size_t first = 0; first <= MIB; first += MIB / 2) {
+			struct host *h = open_host(w, 0, KR_PEER_PROXY);
+
+			upload_in_two(w, h, &c, first, id);
+			assert_memory_equal(id, c.meta.id, sizeof(id));
+			close_host(h);
+		}
+		free_content(&c);
+	}
 }
 
 static void test_surplus_behind_a_length_stays_where_it_is(void **state)
@@ -683,6 +728,7 @@ int main(void)
 		WORLD(test_chunked_at_every_cut),
 		WORLD(test_chunked_with_any_prefix),
 		WORLD(test_large_chunked_body),
+		WORLD(test_the_metainfo_is_the_same_however_it_came),
 		WORLD(test_surplus_behind_a_length_stays_where_it_is),
 		WORLD(test_several_patches_and_a_restart_make_one_blob),
 		WORLD(test_a_restart_of_a_large_session_hashes_again),
