@@ -157,6 +157,7 @@ struct kr_stream {
 	struct kr_bitset told;    /* while hiding: what it was told of */
 	uint32_t reveal_open; /* told, and no other neighbour announced it */
 	uint32_t told_open;   /* told, and not asked of us yet */
+	uint32_t told_lacks;  /* told, and not announced by it */
 	uint64_t revealed_ns;
 };
 
@@ -176,7 +177,7 @@ struct kr_hint {
 	uint64_t dial_after_ns;
 	uint32_t failures;
 	uint32_t absences; /* times it said that it has not the blob */
-	uint32_t conn; /* to that host, as far as we know; 0: none */
+	uint32_t conn;     /* to that host, as far as we know; 0: none */
 };
 
 struct kr_swarm {

@@ -8,7 +8,11 @@
 #include "peerwire/blocks.h"
 #include "peerwire/state.h"
 
-enum { REVEAL_FEW = 32 }; /* pieces, where nobody passes any on */
+enum {
+	REVEAL_FEW = 32, /* pieces, where nobody passes any on */
+	/* What a fast host has asked for, hashes and has not announced yet. */
+	REVEAL_FEW_AHEAD = 96,
+};
 
 #define REVEAL_PASSED UINT32_MAX /* another neighbour announced it */
 
@@ -53,9 +57,9 @@ static void sort_fresh(struct kr_swarm *s)
 	}
 }
 
-/* The fresh pieces that @st lacks, as ranges. */
+/* The fresh pieces that @st lacks, or @all of them, as ranges. */
 static uint32_t fresh_ranges(const struct kr_swarm *s,
-			     const struct kr_stream *st,
+			     const struct kr_stream *st, bool all,
 			     struct kr_have_range *ranges)
 {
 	uint32_t count = 0;
@@ -63,7 +67,7 @@ static uint32_t fresh_ranges(const struct kr_swarm *s,
 	for (uint32_t i = 0; i < s->fresh_count; i++) {
 		const uint32_t piece = s->fresh[i];
 
-		if (kr_stream_has(st, piece))
+		if (!all && kr_stream_has(st, piece))
 			continue;
 		if (count > 0 &&
 		    ranges[count - 1].first + ranges[count - 1].count == piece)
@@ -74,9 +78,12 @@ static uint32_t fresh_ranges(const struct kr_swarm *s,
 	return count;
 }
 
+/* Who is alone tells seeders of what it got from others of them: it is all
+ * they have to go by when they reveal more. */
 void kr_tell_flush(struct kr_node *n, struct kr_swarm *s)
 {
 	const bool complete = kr_picker_complete(&s->picker);
+	const bool alone = kr_neighbours_alone(s);
 	struct kr_have_range ranges[KR_FRESH_MAX];
 	uint32_t count;
 
@@ -86,7 +93,7 @@ void kr_tell_flush(struct kr_node *n, struct kr_swarm *s)
 			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
 		if (st->state != KR_STREAM_OPEN || st->all || st->hiding)
 			continue;
-		count = fresh_ranges(s, st, ranges);
+		count = fresh_ranges(s, st, alone, ranges);
 		if (complete) { /* one range says more than its difference */
 			ranges[0] = (struct kr_have_range){ 0, s->piece_count };
 			count = 1;
@@ -152,7 +159,7 @@ static bool begin_hiding(struct kr_node *n, struct kr_stream *st)
 		return false;
 	kr_bitset_init(&st->told, words, s->piece_count);
 	st->hiding = true;
-	st->reveal_open = st->told_open = 0;
+	st->reveal_open = st->told_open = st->told_lacks = 0;
 	return true;
 }
 
@@ -199,6 +206,7 @@ static bool reveal_one(struct kr_node *n, struct kr_stream *st, bool any,
 	if (piece == s->piece_count)
 		return false;
 	st->told_open++;
+	st->told_lacks++;
 	kr_bitset_set(&st->told, piece);
 	if (s->revealed_to[piece] == 0) {
 		s->revealed_to[piece] = st->conn->handle;
@@ -245,6 +253,18 @@ enum kr_err kr_tell_first(struct kr_node *n, struct kr_stream *st, uint8_t *buf,
 	return kr_have_encode(&st->told, buf, cap, ret_len);
 }
 
+/* Several seeders tell few hosts of the same pieces, each of which is asked of
+ * one of them: the others see that it is there, and go on. */
+static void reveal_behind(struct kr_node *n, struct kr_stream *st,
+			  uint32_t piece)
+{
+	if (!st->hiding || !kr_bitset_test(&st->told, piece))
+		return;
+	st->told_lacks--;
+	if (st->told_lacks < REVEAL_FEW_AHEAD && are_few(n, st->swarm))
+		reveal_more(n, st, REVEAL_FEW, true);
+}
+
 void kr_reveal_announced(struct kr_node *n, struct kr_stream *st,
 			 uint32_t piece)
 {
@@ -253,6 +273,7 @@ void kr_reveal_announced(struct kr_node *n, struct kr_stream *st,
 	struct kr_stream *told;
 
 	st->conn->fed_ns = n->now_ns;
+	reveal_behind(n, st, piece);
 	if (s->revealed_to == NULL || s->revealed_to[piece] == 0 ||
 	    s->revealed_to[piece] == REVEAL_PASSED ||
 	    s->revealed_to[piece] == st->conn->handle)

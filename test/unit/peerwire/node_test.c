@@ -141,6 +141,26 @@ static void test_a_silent_death_costs_seconds_not_the_blob(void **state)
 	assert_true(world_run_until_done(w, begin_ns + 4 * WORLD_S));
 }
 
+/* Each seeder sees but its part of what the host gets; none may wait for it to
+ * ask for the rest. */
+static void test_seeders_keep_up_with_one_who_is_alone(void **state)
+{
+	struct world *w = *state;
+	const uint32_t agent =
+		world_host_add(w, KR_PEER_AGENT, 200 * MIB, 200 * MIB);
+	const uint32_t blob = world_blob_add(w, 1024 * MIB, 1024 * 1024);
+
+	w->check_every = 100;
+	for (int i = 0; i < 2; i++)
+		world_seed(
+			w,
+			world_host_add(w, KR_PEER_ORIGIN, 200 * MIB, 200 * MIB),
+			blob);
+	world_want(w, agent, blob);
+	/* 5.1 s at the cap. */
+	assert_true(world_run_until_done(w, w->now_ns + 6 * WORLD_S));
+}
+
 static void test_agents_serve_each_other(void **state)
 {
 	struct world *w = *state;
@@ -244,6 +264,7 @@ int main(void)
 		T(test_a_lying_seeder_costs_one_piece),
 		T(test_a_blob_is_found_by_lookup_and_let_go),
 		T(test_a_silent_death_costs_seconds_not_the_blob),
+		T(test_seeders_keep_up_with_one_who_is_alone),
 		T(test_agents_serve_each_other),
 		T(test_a_reader_gets_its_first_piece_early),
 		cmocka_unit_test(test_without_memory_nothing_leaks_or_breaks),

@@ -9,8 +9,9 @@ struct telling {
 	uint32_t source, watcher; /* connections */
 };
 
-/* A node that has @have pieces, a source of all, and one who has none. */
-static struct telling *begin(uint64_t have)
+/* A node that has @have pieces, a source of all, and one of @role who has
+ * none. */
+static struct telling *begin_beside(enum kr_peer_role role, uint64_t have)
 {
 	struct telling *f = calloc(1, sizeof(*f));
 	const struct kr_blob_opts o = {
@@ -29,7 +30,7 @@ static struct telling *begin(uint64_t have)
 		KR_OK);
 	script_drain(f->s);
 	script_accept(f->s, 60);
-	script_hello(f->s, 60, KR_PEER_AGENT);
+	script_hello(f->s, 60, role);
 	f->watcher = f->s->conn;
 	script_open(f->s, 2, 1, PIECES, KR_HAVE_NONE);
 	script_accept(f->s, 61);
@@ -37,6 +38,11 @@ static struct telling *begin(uint64_t have)
 	f->source = f->s->conn;
 	script_open(f->s, 2, 1, PIECES, KR_HAVE_ALL);
 	return f;
+}
+
+static struct telling *begin(uint64_t have)
+{
+	return begin_beside(KR_PEER_AGENT, have);
 }
 
 static void end(struct telling *f)
@@ -118,6 +124,20 @@ static void test_who_has_a_piece_is_not_told_of_it(void **state)
 	end(f);
 }
 
+/* It reveals its pieces little by little, and goes by what it is told. */
+static void test_a_seeder_is_told_of_its_own_pieces_if_alone(void **state)
+{
+	struct telling *f = begin_beside(KR_PEER_ORIGIN, 0);
+	const uint32_t piece = asked_first(f->s, 0);
+	(void)state;
+
+	f->s->conn = f->watcher;
+	script_have(f->s, 2, piece, 1);
+	fetch_one(f, piece);
+	assert_int_equal(script_frame_count(f->s, KR_FRAME_HAVE), 1);
+	end(f);
+}
+
 static void test_the_last_piece_tells_of_all(void **state)
 {
 	struct telling *f = begin(UINT64_MAX >> 1); /* the last is missing */
@@ -142,6 +162,8 @@ int main(void)
 		cmocka_unit_test(test_the_first_pieces_are_told_at_once),
 		cmocka_unit_test(test_later_pieces_are_told_together),
 		cmocka_unit_test(test_who_has_a_piece_is_not_told_of_it),
+		cmocka_unit_test(
+			test_a_seeder_is_told_of_its_own_pieces_if_alone),
 		cmocka_unit_test(test_the_last_piece_tells_of_all),
 	};
 	return cmocka_run_group_tests_name("tell", tests, NULL, NULL);
