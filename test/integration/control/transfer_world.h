@@ -48,6 +48,8 @@ struct world {
 	struct kr_work_pool *pool;
 	struct kr_policy policy;
 	bool verify_full;
+	void (*disputed)(void *ctx, struct kr_blob *b); /* its ctx: the host */
+	void *ctx;                                      /* the test's */
 	struct host hosts[HOSTS_MAX];
 	struct kr_timer tick;
 };
@@ -152,6 +154,7 @@ static inline void open_transfer(struct host *h)
 		.ctx = h,
 		.need_peers = on_need_peers,
 		.bad_peer = on_bad_peer,
+		.disputed = w->disputed,
 		.changed = on_changed,
 	};
 
