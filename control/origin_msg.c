@@ -46,6 +46,45 @@ enum kr_err kr_origin_msg_ref_decode(struct kr_bytes params,
 	return err == KR_OK && !c.has_digest ? KR_E_PROTO : err;
 }
 
+/* ---- who asks a tracker for one ---- */
+
+struct seek_ctx {
+	struct ref_ctx ref;
+	struct kr_origin_msg_seek *seek;
+};
+
+static enum kr_err seek_field(void *ctx, struct kr_bytes key,
+			      struct kr_mp_reader *r)
+{
+	struct seek_ctx *c = ctx;
+
+	if (kr_msg_is(key, "cluster"))
+		return kr_msg_str(r, c->seek->cluster,
+				  sizeof(c->seek->cluster));
+	return ref_field(&c->ref, key, r);
+}
+
+void kr_origin_msg_seek_encode(struct kr_mp_writer *w, const char *ns,
+			       const struct kr_digest *digest,
+			       const char *cluster)
+{
+	kr_mp_w_map(w, 3);
+	kr_msg_w_str(w, "ns", ns);
+	kr_msg_w_digest(w, "digest", digest);
+	kr_msg_w_str(w, "cluster", cluster);
+}
+
+enum kr_err kr_origin_msg_seek_decode(struct kr_bytes params,
+				      struct kr_origin_msg_seek *ret)
+{
+	struct seek_ctx c = { .ref = { .ref = &ret->ref }, .seek = ret };
+	enum kr_err err;
+
+	memset(ret, 0, sizeof(*ret));
+	err = kr_msg_map_whole(params, seek_field, &c);
+	return err == KR_OK && !c.ref.has_digest ? KR_E_PROTO : err;
+}
+
 /* ---- metainfo, size ---- */
 
 struct value_ctx {

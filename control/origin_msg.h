@@ -19,12 +19,13 @@
 
 enum {
 	KR_ORIGIN_MSG_REF_MAX = KR_NAMESPACE_MAX + KR_DIGEST_TEXT_MAX + 32,
+	KR_ORIGIN_MSG_SEEK_MAX = KR_ORIGIN_MSG_REF_MAX + KR_NAME_MAX + 16,
 	KR_ORIGIN_MSG_INFO_MAX = 256,
 	KR_ORIGIN_MSG_PEERS_MAX = 64,
 };
 
 /* {ns, digest}: a blob, and the repository it is asked for in.  Params of
- * origin.metainfo, origin.stat, tracker.metainfo. */
+ * origin.metainfo, origin.stat. */
 struct kr_origin_msg_ref {
 	char ns[KR_NAMESPACE_MAX + 1];
 	struct kr_digest digest;
@@ -33,6 +34,18 @@ void kr_origin_msg_ref_encode(struct kr_mp_writer *w, const char *ns,
 			      const struct kr_digest *digest);
 KR_NODISCARD enum kr_err kr_origin_msg_ref_decode(
 	struct kr_bytes params, struct kr_origin_msg_ref *ret);
+
+/* {ns, digest, cluster}: params of tracker.metainfo; cluster "": it was not
+ * said. */
+struct kr_origin_msg_seek {
+	struct kr_origin_msg_ref ref;
+	char cluster[KR_NAME_MAX + 1];
+};
+void kr_origin_msg_seek_encode(struct kr_mp_writer *w, const char *ns,
+			       const struct kr_digest *digest,
+			       const char *cluster);
+KR_NODISCARD enum kr_err kr_origin_msg_seek_decode(
+	struct kr_bytes params, struct kr_origin_msg_seek *ret);
 
 /* {metainfo}: result of origin.metainfo and tracker.metainfo.  @ret points
  * into @result. */

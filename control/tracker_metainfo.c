@@ -190,20 +190,24 @@ void tracker_metainfo_confirm(struct kr_tracker_service *s,
 void tracker_metainfo_ask(struct kr_tracker_service *s,
 			  struct kr_rpc_request *req, struct kr_bytes params)
 {
-	struct kr_origin_msg_ref ref;
+	struct kr_origin_msg_seek seek;
+	const struct kr_origin_msg_ref *ref = &seek.ref;
 	struct metainfo_entry *e;
 
-	if (kr_origin_msg_ref_decode(params, &ref) != KR_OK) {
-		kr_rpc_fail(req, KR_E_INVALID, "expected {ns, digest}");
+	if (kr_origin_msg_seek_decode(params, &seek) != KR_OK) {
+		kr_rpc_fail(req, KR_E_INVALID,
+			    "expected {ns, digest, cluster}");
 		return;
 	}
-	e = kr_digest_map_get(&s->cache, &ref.digest);
+	if (seek.cluster[0] != '\0' && tracker_refuses(s, req, seek.cluster))
+		return;
+	e = kr_digest_map_get(&s->cache, &ref->digest);
 	if (e == NULL && s->origins == NULL) {
 		kr_rpc_fail(req, KR_E_UNAVAILABLE, "no origin is configured");
 		return;
 	}
 	if (e == NULL || (s->origins != NULL && !is_fresh(s, e))) {
-		ask_upstream(s, &ref, req);
+		ask_upstream(s, ref, req);
 		return;
 	}
 	s->hits++;

@@ -1,5 +1,6 @@
 #include "control/tracker_rpc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,15 +24,27 @@ enum {
 
 /* ---- tracker.announce ---- */
 
-static enum kr_err take_peer(struct kr_tracker_service *s,
-			     const struct kr_tracker_msg_peer *said,
+bool tracker_refuses(const struct kr_tracker_service *s,
+		     struct kr_rpc_request *req, const char *cluster)
+{
+	char text[KR_RPC_TEXT_MAX];
+
+	if (s->cluster[0] == '\0' || strcmp(s->cluster, cluster) == 0)
+		return false;
+	(void)snprintf(text, sizeof(text),
+		       "this tracker is of cluster \"%s\", not of \"%s\": "
+		       "give both the same `cluster`",
+		       s->cluster, cluster);
+	kr_rpc_fail(req, KR_E_DENIED, text);
+	return true;
+}
+
+static enum kr_err take_peer(const struct kr_tracker_msg_peer *said,
 			     const struct kr_rpc_request *req,
 			     struct kr_tracker_peer *ret)
 {
 	const struct kr_addr from = kr_rpc_request_from(req);
 
-	if (s->cluster[0] != '\0' && strcmp(s->cluster, said->cluster) != 0)
-		return KR_E_DENIED;
 	if (said->port == 0)
 		return KR_E_INVALID;
 	memset(ret, 0, sizeof(*ret));
@@ -127,12 +140,11 @@ static void method_announce(void *ctx, struct kr_rpc_request *req,
 		kr_rpc_fail(req, KR_E_INVALID, "not an announce");
 		return;
 	}
-	err = take_peer(s, &a.peer, req, &peer);
+	if (tracker_refuses(s, req, a.peer.cluster))
+		return;
+	err = take_peer(&a.peer, req, &peer);
 	if (err != KR_OK) {
-		kr_rpc_fail(req, err,
-			    err == KR_E_DENIED
-				    ? "this tracker is of another cluster"
-				    : "peer: bad ip or port");
+		kr_rpc_fail(req, err, "peer: bad ip or port");
 		return;
 	}
 	const size_t cap = kr_tracker_msg_reply_max(a.blob_count);

@@ -58,6 +58,10 @@ struct kr_tracker_service {
 	} metrics;
 };
 
+/* Is a host of @cluster none of ours?  Then @req has been refused. */
+bool tracker_refuses(const struct kr_tracker_service *s,
+		     struct kr_rpc_request *req, const char *cluster);
+
 /* tracker_metainfo.c */
 void tracker_metainfo_ask(struct kr_tracker_service *s,
 			  struct kr_rpc_request *req, struct kr_bytes params);

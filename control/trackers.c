@@ -25,6 +25,7 @@ struct tracker {
 	struct kr_rpc_client *rpc;
 	struct kr_rpc_call call;
 	bool failed; /* its last announce did not arrive */
+	bool denied; /* it is of another cluster */
 };
 
 /* A completed blob that is referred to so that it is announced. */
@@ -180,12 +181,44 @@ static void arm_soon(struct kr_trackers *t, uint64_t in_ns)
 				run_soon);
 }
 
+/* Every tracker is of another cluster: nobody will send us a byte. */
+static bool is_outcast(const struct kr_trackers *t)
+{
+	for (uint32_t i = 0; i < t->count; i++)
+		if (!t->list[i].denied)
+			return false;
+	return true;
+}
+
+static void end_download(void *ctx, struct kr_blob *b)
+{
+	(void)ctx;
+	if (kr_blob_metainfo_id(b) != NULL)
+		kr_blob_abort(b, KR_E_UNAVAILABLE);
+}
+
+/* What a tracker has to say about us. */
+static void note_cluster(struct tracker *tr, enum kr_err err, const char *text)
+{
+	if (err == KR_E_DENIED && !tr->denied)
+		kr_log_error("trackers",
+			     "a tracker refuses this host: no pull will work "
+			     "by it until `cluster` is the same",
+			     KR_STR("tracker", tr->name), KR_STR("text", text));
+	if (err == KR_OK || err == KR_E_DENIED)
+		tr->denied = err == KR_E_DENIED;
+	if (err == KR_E_DENIED && is_outcast(tr->all) &&
+	    tr->all->transfer != NULL)
+		kr_transfer_for_each(tr->all->transfer, end_download, NULL);
+}
+
 static void announce_done(struct kr_rpc_call *call, enum kr_err err,
 			  struct kr_bytes result, const char *text)
 {
 	struct tracker *tr = KR_CONTAINER_OF(call, struct tracker, call);
 	struct kr_trackers *t = tr->all;
 
+	note_cluster(tr, err, text);
 	if (err == KR_OK) {
 		if (tr->failed)
 			kr_log_info("trackers", "tracker answers again",
@@ -468,6 +501,8 @@ static void ask_done(struct kr_rpc_call *call, enum kr_err err,
 	const struct kr_bytes nothing = { NULL, 0 };
 	struct kr_bytes metainfo;
 
+	if (err == KR_E_DENIED)
+		note_cluster(&a->trackers->list[a->order[a->at]], err, text);
 	if (err == KR_OK && a->params_len == 0) /* a ping */
 		metainfo = nothing;
 	else if (err == KR_OK)
@@ -541,9 +576,9 @@ void kr_trackers_metainfo(struct kr_trackers *t, struct kr_trackers_ask *a,
 
 	begin_ask(t, a, "tracker.metainfo", t->rpc_timeout_ns, done);
 	kr_mp_w_init(&w, a->params, sizeof(a->params));
-	kr_origin_msg_ref_encode(&w, ns, d);
+	kr_origin_msg_seek_encode(&w, ns, d, t->self.cluster);
 	err = kr_mp_w_done(&w, &a->params_len);
-	kr_assert(err == KR_OK); /* params holds KR_ORIGIN_MSG_REF_MAX */
+	kr_assert(err == KR_OK); /* params holds KR_ORIGIN_MSG_SEEK_MAX */
 	make_order(a, d);
 	ask_next(a);
 }

@@ -11,6 +11,9 @@
  * Blobs that were completed are referred to, and announced, for seed_ttl_ns;
  * then the tracker is told that they are gone.
  *
+ * While every tracker says that we are of another cluster nobody would send us
+ * a byte: downloads end with KR_E_UNAVAILABLE when one says so.
+ *
  * Threads: reactor only.
  */
 #ifndef KR_CONTROL_TRACKERS_H

@@ -1,7 +1,8 @@
 #!/bin/bash
 # A blob that the origins have made room of, and that only the storage backend
 # has: an agent that pulls it gets it, whether or not the tracker was asked for
-# it a moment ago, and although the last agent that had it is gone.
+# it a moment ago, and although the last agent that had it is gone.  The metainfo
+# that the origins make of it then is the one that the push made.
 . "$(dirname "$0")/fault_lib.sh"
 
 in_storage() # digest
@@ -15,9 +16,24 @@ is_evicted() # origin, digest
 	[ "$HTTP_STATUS" = 202 ] || [ "$HTTP_STATUS" = 404 ]
 }
 
+# push_chunked FILE REPO: as docker does, who does not know how long it will be
+push_chunked()
+{
+	local digest UPLOAD
+	digest=$(digest_of "$1")
+	upload_open "$2" "$(registry proxy)"
+	http PATCH "$UPLOAD" -T - -H 'Transfer-Encoding: chunked' \
+		-H 'Content-Type: application/octet-stream' <"$1"
+	expect_status 202 "PATCH in chunks"
+	http PUT "$(with_digest "$(location "$(registry proxy)")" "$digest")" \
+		-H 'Content-Length: 0'
+	expect_status 201 "PUT of what came in chunks"
+	echo "$digest"
+}
+
 cluster_start 2 2
 blob_make "$WORK/layer" $((9 * MIB)) 1
-layer=$(blob_push "$WORK/layer" team/app)
+layer=$(push_chunked "$WORK/layer" team/app)
 wait_for 20 in_storage "$layer"
 blob_get agent1 team/app "$layer" "$WORK/got"
 expect_status 200 "pull while the origins have it"

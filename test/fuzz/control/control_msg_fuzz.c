@@ -43,6 +43,7 @@ static void walk_origin(struct kr_bytes b)
 {
 	static struct kr_origin_msg_ingest in;
 	struct kr_origin_msg_ref ref;
+	struct kr_origin_msg_seek seek;
 	struct kr_tracker_msg_peer p;
 	struct kr_addr a;
 	struct kr_bytes bin;
@@ -53,6 +54,7 @@ static void walk_origin(struct kr_bytes b)
 	if (kr_origin_msg_info_decode(b, &p) == KR_OK)
 		(void)!kr_tracker_msg_peer_addr(&p, NULL, &a);
 	(void)!kr_origin_msg_ref_decode(b, &ref);
+	(void)!kr_origin_msg_seek_decode(b, &seek);
 	(void)!kr_origin_msg_stat_decode(b, &n);
 	(void)!kr_origin_msg_metainfo_decode(b, &bin);
 }

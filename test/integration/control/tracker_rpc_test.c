@@ -308,15 +308,20 @@ static void wait_origins_healthy(struct fixture *f, uint32_t want)
 	assert_int_equal(st.origins_healthy, want);
 }
 
-static void ask_metainfo(struct fixture *f, uint8_t n)
+static void ask_metainfo_as(struct fixture *f, uint8_t n, const char *cluster)
 {
 	const struct kr_digest d = blob(n);
-	uint8_t buf[KR_ORIGIN_MSG_REF_MAX];
+	uint8_t buf[KR_ORIGIN_MSG_SEEK_MAX];
 	struct kr_mp_writer w;
 
 	kr_mp_w_init(&w, buf, sizeof(buf));
-	kr_origin_msg_ref_encode(&w, "library/x", &d);
+	kr_origin_msg_seek_encode(&w, "library/x", &d, cluster);
 	ask(f, "tracker.metainfo", &w);
+}
+
+static void ask_metainfo(struct fixture *f, uint8_t n)
+{
+	ask_metainfo_as(f, n, "c1");
 }
 
 /* ---- tests ---- */
@@ -383,6 +388,24 @@ static void test_another_cluster_is_refused(void **state)
 	p.port = 0;
 	announce(f, p, false, NULL);
 	assert_int_equal(f->err, KR_E_INVALID);
+}
+
+/* It would not get a byte from anybody: better it is told at once. */
+static void test_another_cluster_gets_no_metainfo(void **state)
+{
+	struct fixture *f = *state;
+
+	f->origins[0].has_blob = f->origins[1].has_blob = true;
+	f->origins[2].has_blob = true;
+	wait_origins_healthy(f, ORIGINS);
+	ask_metainfo_as(f, 1, "c2");
+	assert_int_equal(f->err, KR_E_DENIED);
+	ask_metainfo_as(f, 1, ""); /* an agent that does not say yet */
+	assert_int_equal(f->err, KR_OK);
+	ask_metainfo_as(f, 1, "c2"); /* not from the cache either */
+	assert_int_equal(f->err, KR_E_DENIED);
+	ask_metainfo_as(f, 1, "c1");
+	assert_int_equal(f->err, KR_OK);
 }
 
 static void test_params_of_another_form_are_refused(void **state)
@@ -621,6 +644,7 @@ int main(void)
 		T(test_peers_learn_of_each_other_and_of_the_origins),
 		T(test_a_peer_that_says_gone_is_gone),
 		T(test_another_cluster_is_refused),
+		T(test_another_cluster_gets_no_metainfo),
 		T(test_params_of_another_form_are_refused),
 		T(test_an_origin_that_dies_is_handed_out_no_more),
 		T(test_a_metainfo_comes_from_whichever_origin_has_it),

@@ -228,6 +228,27 @@ static void test_the_longest_entry_comes_back(void **state)
 	free(m.buf);
 }
 
+/* The longest names fit, too. */
+static void seek_comes_back(const char *cluster, const struct kr_digest *d)
+{
+	uint8_t buf[KR_ORIGIN_MSG_SEEK_MAX];
+	struct kr_origin_msg_seek seek;
+	char ns[KR_NAMESPACE_MAX + 1];
+	struct kr_mp_writer w;
+
+	memset(ns, 'n', sizeof(ns));
+	ns[KR_NAMESPACE_MAX] = '\0';
+	kr_mp_w_init(&w, buf, sizeof(buf));
+	kr_origin_msg_seek_encode(&w, ns, d, cluster);
+	assert_false(w.overflow);
+	assert_int_equal(kr_origin_msg_seek_decode(
+				 (struct kr_bytes){ buf, w.len }, &seek),
+			 KR_OK);
+	assert_string_equal(seek.ref.ns, ns);
+	assert_string_equal(seek.cluster, cluster);
+	assert_true(kr_digest_equal(&seek.ref.digest, d));
+}
+
 static void test_small_messages_come_back(void **state)
 {
 	const struct kr_digest d = digest(4);
@@ -239,15 +260,21 @@ static void test_small_messages_come_back(void **state)
 	struct kr_bytes bin;
 	struct kr_mp_writer w;
 	uint8_t buf[512];
+	char longest[KR_NAME_MAX + 1];
 	uint64_t size;
 	(void)state;
 
+	memset(longest, 'c', sizeof(longest));
+	longest[KR_NAME_MAX] = '\0';
 	kr_mp_w_init(&w, buf, KR_ORIGIN_MSG_REF_MAX);
 	kr_origin_msg_ref_encode(&w, "a/b", &d);
 	assert_int_equal(
 		kr_origin_msg_ref_decode((struct kr_bytes){ buf, w.len }, &ref),
 		KR_OK);
 	assert_string_equal(ref.ns, "a/b");
+	seek_comes_back("", &d);
+	seek_comes_back("prod", &d);
+	seek_comes_back(longest, &d);
 	kr_mp_w_init(&w, buf, sizeof(buf));
 	kr_origin_msg_metainfo_encode(&w, (struct kr_bytes){ d.bytes, 9 });
 	assert_int_equal(kr_origin_msg_metainfo_decode(
