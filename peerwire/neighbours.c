@@ -405,7 +405,7 @@ void kr_neighbours_absent(struct kr_node *n, struct kr_swarm *s,
 			wait_ns *= 2;
 		if (wait_ns > p->absent_retry_max_ns)
 			wait_ns = p->absent_retry_max_ns;
-		if (h->peer.role != KR_PEER_ORIGIN)
+		if (h->peer.role == KR_PEER_AGENT)
 			wait_ns = p->dial_backoff_max_ns;
 		h->dial_after_ns = n->now_ns + wait_ns;
 	}

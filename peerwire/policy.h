@@ -128,8 +128,8 @@ X(dial_backoff_max_ns, 30000 * KR_POLICY_MS, KR_POLICY_NS, NULL,               \
 X(dial_failures_max, 5, KR_POLICY_COUNT, NULL,                                 \
   "failures in a row after which a hint is dropped")                           \
 X(absent_retry_ns, 500 * KR_POLICY_MS, KR_POLICY_NS, NULL,                     \
-  "an origin that has not the blob is fetching it from storage: asked again "  \
-  "after this, doubling")                                                      \
+  "an origin that has not the blob is fetching it from storage, a proxy is "   \
+  "receiving it again: asked again after this, doubling")                      \
 X(absent_retry_max_ns, 4000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                \
   "and at least this often: a client waits, and an OPEN is 200 bytes")         \
 X(hints_max, 64, KR_POLICY_COUNT, NULL,                                        \

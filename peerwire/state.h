@@ -566,7 +566,7 @@ bool kr_neighbours_admit(struct kr_node *n, struct kr_swarm *s,
 /* @c refused @s until @after_ns. */
 void kr_neighbours_full(struct kr_node *n, struct kr_swarm *s,
 			const struct kr_conn *c, uint64_t after_ns);
-/* @c has not the blob of @s: an origin is asked again soon. */
+/* @c has not the blob of @s: an origin or a proxy is asked again soon. */
 void kr_neighbours_absent(struct kr_node *n, struct kr_swarm *s,
 			  const struct kr_conn *c);
 /* Close @c if it is of no use to either side. */

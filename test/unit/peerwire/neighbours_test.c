@@ -165,12 +165,11 @@ static uint64_t asked_again_after(struct script *s, uint64_t max_ns)
 	return s->now_ns - since_ns;
 }
 
-static void test_an_origin_that_has_it_not_yet_is_asked_again_soon(void **state)
+static void asks_again_soon(struct script *s, enum kr_peer_role role)
 {
-	struct script *s = *state;
 	uint64_t want_ns = s->policy.absent_retry_ns;
 
-	open_at(s, KR_PEER_ORIGIN);
+	open_at(s, role);
 	for (int i = 0; i < 5; i++) { /* doubling, up to the longest wait */
 		refuse(s, KR_REJECT_NOT_FOUND);
 		assert_null(script_find(s, KR_ACT_DISPUTE));
@@ -183,6 +182,16 @@ static void test_an_origin_that_has_it_not_yet_is_asked_again_soon(void **state)
 			want_ns = s->policy.absent_retry_max_ns;
 	}
 	assert_int_equal(want_ns, s->policy.absent_retry_max_ns);
+}
+
+static void test_an_origin_that_has_it_not_yet_is_asked_again_soon(void **state)
+{
+	asks_again_soon(*state, KR_PEER_ORIGIN);
+}
+
+static void test_a_proxy_that_has_it_not_yet_is_asked_again_soon(void **state)
+{
+	asks_again_soon(*state, KR_PEER_PROXY);
 }
 
 static void test_an_agent_that_has_it_not_is_left_alone(void **state)
@@ -306,6 +315,7 @@ int main(void)
 		T(test_a_host_that_failed_is_tried_later),
 		T(test_a_silent_dial_is_given_up),
 		T(test_an_origin_that_has_it_not_yet_is_asked_again_soon),
+		T(test_a_proxy_that_has_it_not_yet_is_asked_again_soon),
 		T(test_an_agent_that_has_it_not_is_left_alone),
 		T(test_another_metainfo_is_told),
 		T(test_a_newcomer_is_let_in_where_others_are_not),
