@@ -82,7 +82,8 @@ static void answered(struct dispute *q, enum kr_err err,
 		end(q);
 	else
 		kr_io_timer_set(io, &q->again,
-				kr_io_now_ns(io) + KR_DISPUTES_AGAIN_NS,
+				kr_io_now_ns(io) + (KR_DISPUTES_AGAIN_NS
+						    << (q->tries - 1)),
 				ask_again);
 }
 

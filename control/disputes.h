@@ -10,8 +10,8 @@
  *
  *	refused --> ask --another, and no byte came--> KR_E_UNAVAILABLE
  *	             ^  |
- *	             |  +--the same, no answer, or bytes come: 1 s, 5 times
- *	             +----+
+ *	             |  +--the same, no answer, or bytes come: after
+ *	             +----+  1, 2, 4, 8 s, then no more
  *
  * The next who wants the blob begins anew, with the new metainfo.  One peer
  * that refuses proves nothing: it is the origins' word that counts.
@@ -27,7 +27,8 @@
 #include "core/io.h"
 #include "core/list.h"
 
-#define KR_DISPUTES_AGAIN_NS UINT64_C(1000000000)
+/* A quarter of a minute; after half a one the peers are asked again. */
+#define KR_DISPUTES_AGAIN_NS UINT64_C(1000000000) /* doubling */
 enum { KR_DISPUTES_TRIES = 5 };
 
 struct kr_disputes { /* embedded; private */

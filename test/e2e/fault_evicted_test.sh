@@ -16,21 +16,6 @@ is_evicted() # origin, digest
 	[ "$HTTP_STATUS" = 202 ] || [ "$HTTP_STATUS" = 404 ]
 }
 
-# push_chunked FILE REPO: as docker does, who does not know how long it will be
-push_chunked()
-{
-	local digest UPLOAD
-	digest=$(digest_of "$1")
-	upload_open "$2" "$(registry proxy)"
-	http PATCH "$UPLOAD" -T - -H 'Transfer-Encoding: chunked' \
-		-H 'Content-Type: application/octet-stream' <"$1"
-	expect_status 202 "PATCH in chunks"
-	http PUT "$(with_digest "$(location "$(registry proxy)")" "$digest")" \
-		-H 'Content-Length: 0'
-	expect_status 201 "PUT of what came in chunks"
-	echo "$digest"
-}
-
 cluster_start 2 2
 blob_make "$WORK/layer" $((9 * MIB)) 1
 layer=$(push_chunked "$WORK/layer" team/app)

@@ -105,6 +105,22 @@ stored()
 
 # ---- clients -------------------------------------------------------------
 
+# push_chunked FILE REPO: as docker does, who does not know how long it will be;
+# prints the digest
+push_chunked()
+{
+	local digest UPLOAD
+	digest=$(digest_of "$1")
+	upload_open "$2" "$(registry proxy)"
+	http PATCH "$UPLOAD" -T - -H 'Transfer-Encoding: chunked' \
+		-H 'Content-Type: application/octet-stream' <"$1"
+	expect_status 202 "PATCH in chunks"
+	http PUT "$(with_digest "$(location "$(registry proxy)")" "$digest")" \
+		-H 'Content-Length: 0'
+	expect_status 201 "PUT of what came in chunks"
+	echo "$digest"
+}
+
 # get_start AGENT REPO DIGEST FILE [curl arguments]: in the background;
 # GET_PID is the client, its figures go to FILE.said
 get_start()

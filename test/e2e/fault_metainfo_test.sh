@@ -37,15 +37,29 @@ touch "$WORK/cut"
 spawn "$WORK/log/curl" curl -s -o "$WORK/cut" \
 	"$(registry agent2)/v2/team/app/blobs/$layer"
 client=$SPAWNED
-wait_for 10 test -e "$WORK/data/agent2/partial/${layer#sha256:}"
+wait_for 30 test -e "$WORK/data/agent2/partial/${layer#sha256:}"
 for origin in origin1 origin2; do
 	metainfo_replace "$WORK/data/$origin/meta/${layer#sha256:}" \
 		"$WORK/layer" $((1024 * 1024))
 	role_run $origin
 done
 wait_ready origin1 origin2
-wait_for 30 is_gone "$client"
+wait_for 60 is_gone "$client"
 expect_eq "$(size_of "$WORK/cut")" 0 "bytes of the download that cannot go on"
 blob_get agent2 team/app "$layer" "$WORK/got"
 expect_status 200 "pull after"
 expect_same "$WORK/layer" "$WORK/got" "pull after"
+
+# An origin that was away for a push gets the blob with the next one, although
+# that comes in another way: all make the same metainfo of it.
+blob_make "$WORK/small" 1000 2
+role_stop origin2
+small=$(blob_push "$WORK/small" team/app)
+role_run origin2
+wait_ready origin2
+reaches_origin2()
+{
+	push_chunked "$WORK/small" team/app >/dev/null
+	[ -e "$(stored origin2 "$small")" ]
+}
+wait_for 20 reaches_origin2 # once the proxy trusts it again
