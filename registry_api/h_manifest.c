@@ -41,17 +41,32 @@ static void reply_manifest(struct kr_conn *c, const struct kr_digest *d,
 	kr_reply(c, 200, media_type_of(json), json.ptr, json.len);
 }
 
+/* Every manifest is a JSON object; a layer or a text is not. */
+static bool is_object(struct kr_bytes b)
+{
+	size_t i = 0;
+
+	while (i < b.len && strchr(" \t\r\n", b.ptr[i]) != NULL &&
+	       b.ptr[i] != '\0')
+		i++;
+	return i < b.len && b.ptr[i] == '{';
+}
+
 static void on_manifest(struct kr_ask *ask)
 {
 	struct kr_conn *c = ask->owner;
 	struct kr_reg_call *call = &ask->call;
+	const struct kr_bytes json = { call->bytes, call->len };
 
 	if (call->err != KR_OK) {
 		kr_reply_err(c, call->err, call->text, KR_OCI_MANIFEST_UNKNOWN);
 		return;
 	}
-	reply_manifest(c, &call->digest,
-		       (struct kr_bytes){ call->bytes, call->len });
+	if (is_object(json))
+		reply_manifest(c, &call->digest, json);
+	else
+		kr_reply_err(c, KR_E_NOTFOUND, "a blob that is no manifest",
+			     KR_OCI_MANIFEST_UNKNOWN);
 	free(call->bytes);
 	call->bytes = NULL;
 }

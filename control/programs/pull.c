@@ -141,6 +141,16 @@ static void pause_asking(struct work *w, const char *text)
 
 static void have_blob(struct work *w, struct kr_blob *b, uint64_t size);
 
+/* Most likely the digest of a layer: it is not fetched to find that out. */
+static const char too_large[] =
+	"larger than a manifest may be (limits.manifest)";
+
+static bool is_too_large(const struct work *w, uint64_t size)
+{
+	return w->call->op == KR_REG_MANIFEST_GET &&
+	       size > w->p->manifest_bytes_max;
+}
+
 /* The metainfo is here: begin (or join) the download, or just tell the size. */
 static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
 		    const char *text)
@@ -165,10 +175,7 @@ static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
 		err = KR_E_CORRUPT;
 	else if (call->op == KR_REG_BLOB_STAT)
 		call->size = m.size_bytes;
-	else if (call->op == KR_REG_MANIFEST_GET &&
-		 m.size_bytes > w->p->manifest_bytes_max)
-		err = KR_E_TOOBIG;
-	else if (m.size_bytes > 0)
+	else if (m.size_bytes > 0 && !is_too_large(w, m.size_bytes))
 		err = kr_transfer_fetch(
 			w->p->transfer, call->repo, &m,
 			m.size_bytes <= SMALL_BYTES ? RANK_FIRST : RANK_LAYER,
@@ -422,8 +429,8 @@ static void have_blob(struct work *w, struct kr_blob *b, uint64_t size)
 		return;
 	}
 	w->blob = b;
-	if (size > w->p->manifest_bytes_max) {
-		end(w, KR_E_TOOBIG, "larger than a manifest may be");
+	if (is_too_large(w, size)) {
+		end(w, KR_E_NOTFOUND, too_large);
 		return;
 	}
 	if (size == 0) {

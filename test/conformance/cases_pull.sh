@@ -185,6 +185,12 @@ end-3_get_unknown_digest_404()
 	expect_error 404 MANIFEST_UNKNOWN "GET of an unknown digest"
 }
 
+end-3_get_digest_of_a_layer_404()
+{
+	http GET "$AT/v2/$REPO/manifests/$LAYER"
+	expect_error 404 MANIFEST_UNKNOWN "GET of a layer as a manifest"
+}
+
 end-3_head_unknown_tag_404()
 {
 	http HEAD "$AT/v2/$REPO/manifests/no-such-tag"
