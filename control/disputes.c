@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/origin_msg.h"
 #include "core/log.h"
 
 struct dispute {
@@ -14,10 +13,7 @@ struct dispute {
 	uint32_t tries;
 	bool asking;
 	struct kr_timer again;
-	union {
-		struct kr_trackers_ask trackers;
-		struct kr_origins_ask origins;
-	} ask;
+	struct kr_locate locate;
 };
 
 static uint64_t verified_bytes(const struct kr_blob *b)
@@ -69,11 +65,13 @@ static void ask_again(struct kr_timer *t)
 	ask(KR_CONTAINER_OF(t, struct dispute, again));
 }
 
-static void answered(struct dispute *q, enum kr_err err,
-		     struct kr_bytes metainfo)
+static void answered(struct kr_locate *l, enum kr_err err,
+		     struct kr_bytes metainfo, const char *text)
 {
+	struct dispute *q = KR_CONTAINER_OF(l, struct dispute, locate);
 	struct kr_io *io = q->all->io;
 
+	(void)text;
 	q->asking = false;
 	if (err == KR_OK && is_other(q, metainfo) &&
 	    verified_bytes(q->blob) == q->seen_bytes)
@@ -87,43 +85,16 @@ static void answered(struct dispute *q, enum kr_err err,
 				ask_again);
 }
 
-static void tracker_answered(struct kr_trackers_ask *a, enum kr_err err,
-			     struct kr_bytes metainfo, const char *text)
-{
-	(void)text;
-	answered(KR_CONTAINER_OF(a, struct dispute, ask.trackers), err,
-		 metainfo);
-}
-
-static void origin_answered(struct kr_origins_ask *a, enum kr_err err,
-			    struct kr_bytes result, const char *text)
-{
-	struct kr_bytes metainfo = { NULL, 0 };
-
-	(void)text;
-	if (err == KR_OK)
-		err = kr_origin_msg_metainfo_decode(result, &metainfo);
-	answered(KR_CONTAINER_OF(a, struct dispute, ask.origins), err,
-		 metainfo);
-}
-
 static void ask(struct dispute *q)
 {
-	const struct kr_digest *d = kr_blob_digest(q->blob);
-	const char *ns = kr_blob_ns(q->blob);
-
 	if (kr_blob_metainfo_id(q->blob) == NULL) {
 		end(q); /* it is not downloaded any more */
 		return;
 	}
 	q->seen_bytes = verified_bytes(q->blob);
 	q->asking = true;
-	if (q->all->trackers != NULL)
-		kr_trackers_metainfo(q->all->trackers, &q->ask.trackers, ns, d,
-				     tracker_answered);
-	else
-		kr_origins_metainfo(q->all->origins, &q->ask.origins, ns, d,
-				    origin_answered);
+	kr_locate(&q->locate, q->all->trackers, q->all->origins,
+		  kr_blob_ns(q->blob), kr_blob_digest(q->blob), answered);
 }
 
 void kr_disputes_settle(struct kr_disputes *d, struct kr_blob *b)
@@ -159,10 +130,8 @@ void kr_disputes_close(struct kr_disputes *d)
 	while (d->io != NULL && (it = kr_list_first(&d->open)) != NULL) {
 		struct dispute *q = KR_CONTAINER_OF(it, struct dispute, link);
 
-		if (q->asking && d->trackers != NULL)
-			kr_trackers_ask_cancel(&q->ask.trackers);
-		else if (q->asking)
-			kr_origins_ask_cancel(&q->ask.origins);
+		if (q->asking)
+			kr_locate_cancel(&q->locate);
 		end(q);
 	}
 	d->io = NULL;

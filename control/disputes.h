@@ -21,8 +21,7 @@
 #ifndef KR_CONTROL_DISPUTES_H
 #define KR_CONTROL_DISPUTES_H
 
-#include "control/origins.h"
-#include "control/trackers.h"
+#include "control/locate.h"
 #include "control/transfer.h"
 #include "core/io.h"
 #include "core/list.h"

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "control/index_msg.h"
-#include "control/origin_msg.h"
 #include "core/hash.h"
 #include "core/list.h"
 #include "core/log.h"
@@ -37,8 +36,7 @@ struct work {
 	} phase;
 	bool canceled;
 	union {
-		struct kr_trackers_ask trackers;
-		struct kr_origins_ask origins;
+		struct kr_locate locate;
 		struct kr_indexes_ask indexes;
 	} ask;
 	struct kr_blob *blob;
@@ -63,59 +61,29 @@ static void end(struct work *w, enum kr_err err, const char *text)
 
 static void cancel_work(struct kr_desk_job *job);
 
-static struct work *begin(struct kr_pull *p, struct kr_desk *desk,
-			  struct kr_reg_call *call)
+static struct work *begin(struct kr_pull *p, struct kr_reg_call *call)
 {
-	struct work *w = calloc(1, sizeof(*w));
+	struct work *w = kr_desk_work(call, sizeof(*w), cancel_work);
 
-	if (w == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
+	if (w == NULL)
 		return NULL;
-	}
 	w->p = p;
 	w->call = call;
-	if (kr_desk_begin(desk, &w->job, call, cancel_work) != KR_OK) {
-		free(w);
-		return NULL;
-	}
 	return w;
 }
 
 /* ---- where a blob is ----------------------------------------------------*/
 
-static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
-		    const char *text);
-
-static void located_by_tracker(struct kr_trackers_ask *a, enum kr_err err,
-			       struct kr_bytes metainfo, const char *text)
-{
-	located(KR_CONTAINER_OF(a, struct work, ask.trackers), err, metainfo,
-		text);
-}
-
-static void located_by_origin(struct kr_origins_ask *a, enum kr_err err,
-			      struct kr_bytes result, const char *text)
-{
-	struct kr_bytes metainfo = { NULL, 0 };
-
-	if (err == KR_OK)
-		err = kr_origin_msg_metainfo_decode(result, &metainfo);
-	located(KR_CONTAINER_OF(a, struct work, ask.origins), err, metainfo,
-		text);
-}
+static void located(struct kr_locate *l, enum kr_err err,
+		    struct kr_bytes metainfo, const char *text);
 
 static void locate(struct work *w)
 {
 	struct kr_reg_call *call = w->call;
 
 	w->phase = LOCATING;
-	if (w->p->trackers != NULL)
-		kr_trackers_metainfo(w->p->trackers, &w->ask.trackers,
-				     call->repo, &call->digest,
-				     located_by_tracker);
-	else
-		kr_origins_metainfo(w->p->origins, &w->ask.origins, call->repo,
-				    &call->digest, located_by_origin);
+	kr_locate(&w->ask.locate, w->p->trackers, w->p->origins, call->repo,
+		  &call->digest, located);
 }
 
 static void ask_again(struct kr_timer *t)
@@ -152,9 +120,10 @@ static bool is_too_large(const struct work *w, uint64_t size)
 }
 
 /* The metainfo is here: begin (or join) the download, or just tell the size. */
-static void located(struct work *w, enum kr_err err, struct kr_bytes metainfo,
-		    const char *text)
+static void located(struct kr_locate *l, enum kr_err err,
+		    struct kr_bytes metainfo, const char *text)
 {
+	struct work *w = KR_CONTAINER_OF(l, struct work, ask.locate);
 	struct kr_reg_call *call = w->call;
 	struct kr_metainfo m;
 	struct kr_blob *b = NULL;
@@ -260,7 +229,7 @@ static void wait_room(struct work *w, struct kr_blob *b)
 static void on_open(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_pull *p = ctx;
-	struct work *w = begin(p, call->role, call);
+	struct work *w = begin(p, call);
 
 	if (w != NULL)
 		find_blob(w);
@@ -289,7 +258,7 @@ static void on_stat(void *ctx, struct kr_reg_call *call)
 		kr_desk_refuse(call, KR_OK, NULL);
 		return;
 	}
-	struct work *w = begin(p, call->role, call);
+	struct work *w = begin(p, call);
 	if (w != NULL)
 		locate(w);
 }
@@ -310,7 +279,7 @@ static void tag_found(struct kr_indexes_ask *a, enum kr_err err,
 static void on_tag(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_pull *p = ctx;
-	struct work *w = begin(p, call->role, call);
+	struct work *w = begin(p, call);
 
 	if (w == NULL)
 		return;
@@ -443,7 +412,7 @@ static void have_blob(struct work *w, struct kr_blob *b, uint64_t size)
 static void on_manifest(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_pull *p = ctx;
-	struct work *w = begin(p, call->role, call);
+	struct work *w = begin(p, call);
 
 	if (w != NULL)
 		find_blob(w);
@@ -505,7 +474,7 @@ static void on_send(void *ctx, struct kr_reg_call *call)
 		kr_desk_refuse(call, KR_OK, NULL);
 		return;
 	}
-	w = begin(p, call->role, call);
+	w = begin(p, call);
 	if (w != NULL)
 		send_blob(w, kr_blob_get(call->blob->blob), sent);
 }
@@ -586,7 +555,7 @@ static void serve(struct work *w)
 
 static void on_serve(void *ctx, struct kr_reg_call *call)
 {
-	struct work *w = begin(ctx, call->role, call);
+	struct work *w = begin(ctx, call);
 
 	if (w != NULL)
 		serve(w);
@@ -629,7 +598,7 @@ static void on_read(void *ctx, struct kr_reg_call *call)
 		kr_desk_refuse(call, KR_OK, NULL);
 		return;
 	}
-	w = begin(p, call->role, call);
+	w = begin(p, call);
 	if (w == NULL)
 		return;
 	w->blob = kr_blob_get(call->blob->blob);
@@ -645,10 +614,7 @@ static void cancel_work(struct kr_desk_job *job)
 	w->canceled = true;
 	switch (w->phase) {
 	case LOCATING:
-		if (w->p->trackers != NULL)
-			kr_trackers_ask_cancel(&w->ask.trackers);
-		else
-			kr_origins_ask_cancel(&w->ask.origins);
+		kr_locate_cancel(&w->ask.locate);
 		end(w, KR_E_CANCELED, NULL);
 		break;
 	case PAUSING:

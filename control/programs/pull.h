@@ -16,6 +16,7 @@
 #define KR_CONTROL_PROGRAMS_PULL_H
 
 #include "control/indexes.h"
+#include "control/locate.h"
 #include "control/origins.h"
 #include "control/programs/desk.h"
 #include "control/trackers.h"

@@ -44,18 +44,12 @@ static void tracker_answered(struct kr_trackers_ask *a, enum kr_err err,
 static void on_ready(void *ctx, struct kr_reg_call *call)
 {
 	struct kr_ready *r = ctx;
-	struct work *w = calloc(1, sizeof(*w));
-
-	if (w == NULL) {
-		kr_desk_refuse(call, KR_E_NOMEM, NULL);
-		return;
-	}
-	w->ready = r;
 	/* Not canceled: it ends within two seconds. */
-	if (kr_desk_begin(call->role, &w->job, call, NULL) != KR_OK) {
-		free(w);
+	struct work *w = kr_desk_work(call, sizeof(*w), NULL);
+
+	if (w == NULL)
 		return;
-	}
+	w->ready = r;
 	if (r->trackers != NULL)
 		kr_trackers_ping(r->trackers, &w->trackers, tracker_answered);
 	else if (kr_origins_healthy_count(r->origins) > 0)
