@@ -7,8 +7,6 @@
  * and ends of slices push out small segments else, each with a wake-up of the
  * reader, who is better left to read.
  */
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "control/transfer_internal.h"
@@ -61,18 +59,6 @@ static void end_reader(struct kr_blob_send *s)
 	kr_transfer_pump(b->t);
 }
 
-/* ---- corks */
-
-static void cork(struct kr_blob_send *s, bool on)
-{
-	const int value = on;
-
-	if (s->is_corked == on)
-		return;
-	s->is_corked = on;
-	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
-}
-
 /* ---- the end */
 
 /* Nothing is in flight any more: the call-back is due. */
@@ -95,7 +81,7 @@ static void finish(struct kr_blob_send *s, enum kr_err err)
 	s->err = err;
 	kr_io_timer_stop(t->io, &s->timer);
 	end_reader(s);
-	cork(s, false);
+	kr_io_cork(s->fd, &s->is_corked, false);
 	if (s->open_ended && err == KR_OK) /* another request may come */
 		kr_io_limit_lead(s->fd, 0);
 	if (kr_op_busy(&s->gone))
@@ -138,7 +124,7 @@ static void on_gone(struct kr_op *op, enum kr_err err, uint32_t n)
 /* A client that waits for us says nothing when it leaves but this. */
 static void wait_more(struct kr_blob_send *s)
 {
-	cork(s, false);
+	kr_io_cork(s->fd, &s->is_corked, false);
 	if (s->has_left)
 		finish(s, KR_E_CLOSED);
 	else if (!kr_op_busy(&s->gone))
@@ -248,7 +234,7 @@ static void send_slice(struct kr_blob_send *s, uint64_t run)
 	if (s->head.len > 0 && s->left_bytes >= CORK_BYTES)
 		send_head(s);
 	if (!s->open_ended && s->left_bytes >= CORK_BYTES)
-		cork(s, true);
+		kr_io_cork(s->fd, &s->is_corked, true);
 	kr_io_send_headed(t->io, &s->op, s->fd, s->head.ptr,
 			  (uint32_t)s->head.len, s->blob->fd, s->offset_bytes,
 			  s->slice_bytes, on_sent);

@@ -12,8 +12,6 @@
  * (tcp(7)): the end of a block is a small segment of its own else, with an
  * acknowledgement and a wake-up of the reader, who is better left to read.
  */
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -255,12 +253,8 @@ static bool take_segments(struct kr_wire *c)
 
 static void cork(struct kr_wire *c, bool on)
 {
-	const int value = on;
-
-	if (c->is_corked == on || kr_pace_is_limited(&c->t->up))
-		return;
-	c->is_corked = on;
-	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
+	if (!kr_pace_is_limited(&c->t->up))
+		kr_io_cork(c->fd, &c->is_corked, on);
 }
 
 static void shut(struct kr_wire *c)

@@ -170,6 +170,13 @@ void kr_io_wait_gone(struct kr_io *io, struct kr_op *op, int fd,
 void kr_io_limit_lead(int fd, uint32_t bytes);
 
 /*
+ * While @on, only full segments leave @fd (TCP_CORK, tcp(7)); off, what is left
+ * goes out.  *is_corked is the caller's, false at first; nothing is done where
+ * it says so already.
+ */
+void kr_io_cork(int fd, bool *is_corked, bool on);
+
+/*
  * How many bytes that were sent on @fd has its reader not read yet, wherever
  * they are?  True: *ret says.  False: that cannot be known, because the reader
  * is on another host or in another network namespace.

@@ -25,6 +25,16 @@ void kr_socket_set_nodelay(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
+void kr_io_cork(int fd, bool *is_corked, bool on)
+{
+	const int value = on;
+
+	if (*is_corked == on)
+		return;
+	*is_corked = on;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
+}
+
 int kr_socket_open(const struct kr_addr *a)
 {
 	const int family = kr_addr_is_v4(a) ? AF_INET : AF_INET6;
