@@ -151,7 +151,7 @@ bool kr_neighbours_alone(const struct kr_swarm *s)
 			return false;
 	}
 	for (uint32_t i = 0; i < s->hint_count; i++)
-		if (!is_seed(&s->hints[i]) &&
+		if (!s->hints[i].peer.complete &&
 		    s->hints[i].peer.role == KR_PEER_AGENT)
 			return false;
 	return true;
@@ -341,6 +341,16 @@ void kr_neighbours_met(struct kr_node *n, struct kr_conn *c)
 	}
 }
 
+/* @first_ns, doubled for each time after the first, at most @max_ns. */
+static uint64_t backoff_ns(uint64_t first_ns, uint64_t max_ns, uint32_t times)
+{
+	uint64_t ns = first_ns;
+
+	for (uint32_t i = 1; i < times && ns < max_ns; i++)
+		ns *= 2;
+	return ns < max_ns ? ns : max_ns;
+}
+
 void kr_neighbours_failed(struct kr_node *n, const struct kr_conn *c,
 			  bool for_good)
 {
@@ -358,7 +368,6 @@ void kr_neighbours_failed(struct kr_node *n, const struct kr_conn *c,
 
 		for (uint32_t i = 0; i < s->hint_count; i++) {
 			struct kr_hint *h = &s->hints[i];
-			uint64_t wait_ns = p->dial_backoff_ns;
 
 			if (!is_of_conn(h, c))
 				continue;
@@ -368,12 +377,12 @@ void kr_neighbours_failed(struct kr_node *n, const struct kr_conn *c,
 				drop_hint(s, i);
 				break;
 			}
-			for (uint32_t k = 1; k < h->failures; k++)
-				if (wait_ns < p->dial_backoff_max_ns)
-					wait_ns *= 2;
-			if (wait_ns > p->dial_backoff_max_ns || is_stuck)
-				wait_ns = p->dial_backoff_max_ns;
-			h->dial_after_ns = n->now_ns + wait_ns;
+			h->dial_after_ns =
+				n->now_ns +
+				(is_stuck ? p->dial_backoff_max_ns
+					  : backoff_ns(p->dial_backoff_ns,
+						       p->dial_backoff_max_ns,
+						       h->failures));
 			break;
 		}
 	}
@@ -395,19 +404,16 @@ void kr_neighbours_absent(struct kr_node *n, struct kr_swarm *s,
 
 	for (uint32_t i = 0; i < s->hint_count; i++) {
 		struct kr_hint *h = &s->hints[i];
-		uint64_t wait_ns = p->absent_retry_ns;
 
 		if (!is_of_conn(h, c))
 			continue;
 		h->absences++;
-		for (uint32_t k = 1;
-		     k < h->absences && wait_ns < p->absent_retry_max_ns; k++)
-			wait_ns *= 2;
-		if (wait_ns > p->absent_retry_max_ns)
-			wait_ns = p->absent_retry_max_ns;
-		if (h->peer.role == KR_PEER_AGENT)
-			wait_ns = p->dial_backoff_max_ns;
-		h->dial_after_ns = n->now_ns + wait_ns;
+		h->dial_after_ns = n->now_ns +
+				   (h->peer.role == KR_PEER_AGENT
+					    ? p->dial_backoff_max_ns
+					    : backoff_ns(p->absent_retry_ns,
+							 p->absent_retry_max_ns,
+							 h->absences));
 	}
 }
 
