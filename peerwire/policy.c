@@ -30,6 +30,7 @@ static const struct {
 	B(rate_window_ns, 1, 0),
 	B(rate_default_bytes_per_s, 1, 0),
 	B(blob_rank_permille, 0, 1000),
+	B(blob_rank_scarce_permille, 0, 1000),
 	B(overdue_min_ns, 1, 0),
 	B(overdue_max_ns, 1, 0),
 	B(endgame_copies_max, 1, 8),

@@ -345,6 +345,30 @@ bool kr_swarm_endgame(const struct kr_swarm *s)
 	return s->picker.need_count == 0 && kr_list_empty(&s->orphans);
 }
 
+/* Has no neighbour much of @s that we lack?  So it is where everybody has what
+ * its one seeder has sent so far. */
+static bool is_scarce(const struct kr_node *n, const struct kr_swarm *s)
+{
+	kr_list_for_each (it, &s->streams) {
+		const struct kr_stream *st =
+			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
+		if (st->state == KR_STREAM_OPEN &&
+		    kr_stream_wanted(st) > n->pol.scarce_pieces)
+			return false;
+	}
+	return true;
+}
+
+/* Is it the turn of the blobs behind @s? */
+static bool is_passed_over(struct kr_node *n, const struct kr_swarm *s)
+{
+	const uint64_t stays = is_scarce(n, s)
+				       ? n->pol.blob_rank_scarce_permille
+				       : n->pol.blob_rank_permille;
+
+	return kr_rand_below(&n->rand, 1000) >= stays;
+}
+
 /* Blobs in their order, but now and then the first waits for the second. */
 static bool ask_some_blob(struct kr_node *n)
 {
@@ -356,8 +380,7 @@ static bool ask_some_blob(struct kr_node *n)
 		if (kr_swarm_endgame(s))
 			continue;
 		if (passed_over == NULL && it->next != &n->swarms &&
-		    kr_rand_below(&n->rand, 1000) >=
-			    n->pol.blob_rank_permille) {
+		    is_passed_over(n, s)) {
 			passed_over = s;
 			continue;
 		}
