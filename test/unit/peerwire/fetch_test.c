@@ -421,6 +421,47 @@ static void ask_for_twelve(struct kr_policy *p)
 	p->window_min_bytes = p->window_max_bytes = 12 * PIECE;
 }
 
+static void order_strictly(struct kr_policy *p)
+{
+	p->blob_rank_permille = 1000;
+	p->blob_rank_scarce_permille = 0;
+	p->window_min_bytes = p->window_max_bytes = PIECE;
+}
+
+/* Two blobs of 60 pieces, and a peer that has all of the second and @count
+ * pieces of the first: is the first asked for first? */
+static bool first_is_first(uint32_t count)
+{
+	struct script *s = script_new_with(KR_PEER_AGENT, order_strictly);
+	struct kr_msg_request m;
+	uint32_t blob;
+
+	assert_int_equal(script_add(s, 3, 60, false, 0, &blob), KR_OK);
+	assert_int_equal(script_add(s, 4, 60, false, 0, &blob), KR_OK);
+	script_accept(s, 11);
+	script_hello(s, 62, KR_PEER_AGENT);
+	script_open(s, 2, 3, 60, KR_HAVE_NONE);
+	script_open(s, 4, 4, 60, KR_HAVE_ALL);
+	requested(s, 0, &m); /* it fills the window */
+	assert_int_equal(m.stream, 4);
+	script_have(s, 2, 0, count);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 0);
+	give_block(s, 4, m.piece, 0);
+	requested(s, 0, &m);
+	script_free(s);
+	return m.stream == 2;
+}
+
+static void test_a_scarce_blob_lets_the_next_go_first(void **state)
+{
+	struct kr_policy p;
+	(void)state;
+
+	kr_policy_defaults(&p);
+	assert_true(first_is_first((uint32_t)p.scarce_pieces + 1));
+	assert_false(first_is_first((uint32_t)p.scarce_pieces));
+}
+
 /* The first REQUESTs of a node with a reader at piece 10 of 60, while a seeder
  * has everything and @role, if it is not KR_PEER_ROLE_COUNT, has what @form
  * says: are they in order? */
@@ -548,6 +589,7 @@ int main(void)
 		T(test_have_lets_a_piece_be_asked),
 		T(test_the_end_closes_the_stream_of_a_complete_peer),
 		T(test_a_reader_is_served_first),
+		T(test_a_scarce_blob_lets_the_next_go_first),
 		T(test_a_reader_that_is_alone_is_fed_in_order),
 		T(test_a_reader_in_a_crowd_is_not),
 		cmocka_unit_test(test_other_zones_are_asked_late_and_little),
