@@ -31,7 +31,7 @@ COLD_SIZE=${COLD_SIZE:-$((4 << 30))}
 OUT=${OUT:-$ROOT/bench/results}
 WORK=/mnt                           # a tmpfs there, in our mount namespace
 
-readonly CASES="serve peer download get push latency idle cold syscalls"
+readonly CASES="serve peer scaling download get push latency idle cold syscalls"
 
 cannot() { echo "dataplane: $*" >&2; exit 2; }
 

@@ -3,6 +3,7 @@
  *
  *	drain --way http --port N --path /x --connections N --seconds S
  *	      [--warm S] [--gap-us N] [--spread BYTES] [--pids 12,34]
+ *	      [--discard 1]
  *	drain --way peer --port N --meta FILE [--due BLOCKS] ...
  *	drain --cpu 12,34      # only the seconds that they have used
  *
@@ -25,7 +26,7 @@
 
 #include "bench/dataplane/tool.h"
 
-enum { BUFFER_BYTES = 256 * 1024, EVENTS = 256 };
+enum { BUFFER_BYTES = 256 * 1024, DISCARD_BYTES = 1 << 20, EVENTS = 256 };
 #define TICK_NS (DP_S_NS / 1000)
 
 struct snapshot {
@@ -69,10 +70,24 @@ static void open_all(struct drain *d, const struct drain_way *way, int epoll,
 	}
 }
 
+/* Of a head that is to be read no more than that, or payload would come with
+ * it. */
+static ssize_t receive(const struct drain *d, const struct drain_conn *c,
+		       uint8_t *buf)
+{
+	const uint64_t left = c->left < DISCARD_BYTES ? c->left : DISCARD_BYTES;
+
+	if (!d->discards)
+		return recv(c->fd, buf, BUFFER_BYTES, 0);
+	if (!c->in_body)
+		return recv(c->fd, buf, DRAIN_HEAD_STEP, 0);
+	return recv(c->fd, buf, left, MSG_TRUNC);
+}
+
 static void take(struct drain *d, const struct drain_way *way,
 		 struct drain_conn *c, uint8_t *buf)
 {
-	const ssize_t n = recv(c->fd, buf, BUFFER_BYTES, 0);
+	const ssize_t n = receive(d, c, buf);
 
 	if (n == 0)
 		dp_die_text("recv", "the server closed");
@@ -85,7 +100,8 @@ static void take(struct drain *d, const struct drain_way *way,
 static void run_until(struct drain *d, const struct drain_way *way, int epoll,
 		      uint64_t end_ns)
 {
-	static uint8_t buf[BUFFER_BYTES];
+	/* What is thrown away is not written there. */
+	static uint8_t buf[DISCARD_BYTES];
 	struct epoll_event events[EVENTS];
 	uint64_t now_ns, tick_ns = 0;
 
@@ -178,6 +194,7 @@ int main(int argc, char **argv)
 	d->count = (uint32_t)number(argc, argv, "--connections", "1");
 	d->gap_ns = 1000 * number(argc, argv, "--gap-us", "0");
 	d->spread_bytes = number(argc, argv, "--spread", "0");
+	d->discards = strcmp(dp_arg(argc, argv, "--discard", "0"), "1") == 0;
 	d->conns = calloc(d->count, sizeof(d->conns[0]));
 	d->latency_ns = calloc(DRAIN_LATENCIES_MAX, sizeof(uint64_t));
 	if (epoll < 0 || d->conns == NULL || d->latency_ns == NULL)

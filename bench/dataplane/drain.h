@@ -7,6 +7,8 @@
  *
  * One thread, level-triggered epoll, recv(2) into one buffer that stays in
  * the cache: as cheap as a client that takes the bytes to user memory can be.
+ * With --discard payload is not even taken there (MSG_TRUNC, tcp(7)): where a
+ * server shall be the limit, beside which the clients run.
  */
 #ifndef KR_BENCH_DRAIN_H
 #define KR_BENCH_DRAIN_H
@@ -15,7 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DRAIN_HEAD_MAX = 16384 };
+enum {
+	DRAIN_HEAD_MAX = 16384,
+	DRAIN_HEAD_STEP = 20, /* as the head of a BLOCK */
+};
 
 struct drain;
 
@@ -45,6 +50,7 @@ struct drain {
 	size_t latency_count;
 	bool in_window;
 	bool is_idle;    /* nothing is to come */
+	bool discards;   /* payload stays in the kernel */
 	uint32_t late;   /* connections that wait for the time */
 	uint64_t gap_ns; /* between two requests of a connection */
 	/* http */
