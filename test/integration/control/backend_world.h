@@ -6,7 +6,6 @@
 #define KR_TEST_BACKEND_WORLD_H
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include "core/list.h"
 #include "core/log.h"
 #include "core/store.h"
+#include "test/support/dir.h"
 #include "test/support/test.h"
 #include "uring/ring.h"
 
@@ -39,7 +39,7 @@ struct fake { /* called on threads of the work pool */
 struct world {
 	struct kr_io *io;
 	struct kr_work_pool *pool;
-	char dir[64];
+	char dir[DIR_LEN_MAX];
 	struct kr_store *store;
 	struct kr_backends *backends; /* of namespaces below "team/" */
 	struct fake *fake;
@@ -167,8 +167,7 @@ static inline int set_up_world(void **state)
 	/* failures are the point here */
 	w->log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	kr_log_set_fd(w->log_fd);
-	(void)snprintf(w->dir, sizeof(w->dir), "/tmp/kr-backend-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
+	make_dir(w->dir);
 	assert_ok(kr_work_pool_open(2, &w->pool));
 	const struct kr_ring_opts opts = { .buffer_count = 1, .pool = w->pool };
 	assert_ok(kr_ring_open(&opts, &w->io));
@@ -181,15 +180,6 @@ static inline int set_up_world(void **state)
 	return 0;
 }
 
-static inline int remove_one(const char *path, const struct stat *st, int flag,
-			     struct FTW *at)
-{
-	(void)st;
-	(void)flag;
-	(void)at;
-	return remove(path);
-}
-
 static inline int tear_down_world(void **state)
 {
 	struct world *w = *state;
@@ -199,7 +189,7 @@ static inline int tear_down_world(void **state)
 	kr_backends_close(w->backends);
 	kr_ring_close(w->io);
 	kr_work_pool_close(w->pool);
-	const int rc = nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	const int rc = remove_dir(w->dir);
 	(void)close(w->log_fd);
 	free(w);
 	return rc;

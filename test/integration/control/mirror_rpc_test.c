@@ -16,8 +16,7 @@
 #include "control/indexes.h"
 #include "core/clock.h"
 #include "core/log.h"
-#include "test/support/test.h"
-#include "uring/ring.h"
+#include "test/support/loop.h"
 
 #define SEC UINT64_C(1000000000)
 
@@ -28,9 +27,7 @@ struct node {
 };
 
 struct world {
-	struct kr_work_pool *pool;
-	struct kr_io *io;
-	char dir[64];
+	struct loop loop;
 	struct node nodes[2]; /* in the order in which they are asked */
 	struct kr_indexes *indexes;
 	int log_fd;
@@ -39,12 +36,12 @@ struct world {
 static void open_node(struct world *w, struct node *n, int number)
 {
 	struct kr_backend *b;
-	struct kr_index_service_opts o = { .io = w->io };
+	struct kr_index_service_opts o = { .io = w->loop.io };
 
 	(void)snprintf(n->upstream, sizeof(n->upstream), "%s/upstream%d",
-		       w->dir, number);
-	(void)snprintf(n->database, sizeof(n->database), "%s/%d.db", w->dir,
-		       number);
+		       w->loop.dir, number);
+	(void)snprintf(n->database, sizeof(n->database), "%s/%d.db",
+		       w->loop.dir, number);
 	assert_ok(kr_backends_open(&n->backends));
 	assert_ok(kr_backend_file_attach(n->upstream, KR_LAYOUT_IDENTITY, &b));
 	assert_ok(kr_backends_add(n->backends, "^team", b, NULL));
@@ -63,16 +60,12 @@ static int setup(void **state)
 	assert_non_null(w);
 	w->log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	kr_log_set_fd(w->log_fd); /* failures are the point here */
-	strcpy(w->dir, "/tmp/kr-mirrors-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	assert_ok(kr_work_pool_open(4, &w->pool));
-	const struct kr_ring_opts opts = { .buffer_count = 1, .pool = w->pool };
-	assert_ok(kr_ring_open(&opts, &w->io));
+	open_loop(&w->loop, 4);
 	for (int i = 0; i < 2; i++) {
 		open_node(w, &w->nodes[i], i);
 		addrs[i] = kr_index_service_addr(w->nodes[i].service);
 	}
-	const struct kr_indexes_opts o = { .io = w->io,
+	const struct kr_indexes_opts o = { .io = w->loop.io,
 					   .names = names,
 					   .addrs = addrs,
 					   .count = 2,
@@ -85,17 +78,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct world *w = *state;
-	char command[128];
 
 	kr_indexes_close(w->indexes);
 	for (int i = 0; i < 2; i++) {
 		kr_index_service_close(w->nodes[i].service);
 		kr_backends_close(w->nodes[i].backends);
 	}
-	kr_ring_close(w->io);
-	kr_work_pool_close(w->pool);
-	(void)snprintf(command, sizeof(command), "rm -r %s", w->dir);
-	const int rc = system(command);
+	const int rc = close_loop(&w->loop);
 	(void)close(w->log_fd);
 	free(w);
 	return rc;
@@ -151,7 +140,7 @@ static void get(struct world *w, struct question *q, const char *tag)
 	*q = (struct question){ .done = false };
 	kr_indexes_get(w->indexes, &q->ask, "team", tag, on_answer);
 	while (!q->done)
-		kr_io_turn(w->io);
+		kr_io_turn(w->loop.io);
 }
 
 static void assert_first_byte(const struct question *q, uint8_t want)

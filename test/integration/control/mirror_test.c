@@ -17,8 +17,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metrics.h"
-#include "test/support/test.h"
-#include "uring/ring.h"
+#include "test/support/loop.h"
 
 #define MS  UINT64_C(1000000)
 #define SEC UINT64_C(1000000000)
@@ -36,9 +35,7 @@ struct fake {
 };
 
 struct world {
-	struct kr_io *io;
-	struct kr_work_pool *pool;
-	char dir[64], path[96];
+	struct loop loop;
 	struct kr_db *db;
 	struct kr_index *index;
 	struct kr_mirror *mirror;
@@ -124,7 +121,8 @@ static void on_tick(struct kr_timer *t)
 {
 	struct world *w = KR_CONTAINER_OF(t, struct world, tick);
 
-	kr_io_timer_set(w->io, t, kr_io_now_ns(w->io) + 5 * MS, on_tick);
+	kr_io_timer_set(w->loop.io, t, kr_io_now_ns(w->loop.io) + 5 * MS,
+			on_tick);
 }
 
 static void open_mirror(struct world *w, uint64_t timeout_ns)
@@ -134,7 +132,7 @@ static void open_mirror(struct world *w, uint64_t timeout_ns)
 		{ "^strict/", { .cache_ns = 0, .stale = false } },
 	};
 	const struct kr_index_opts ix = { .db = w->db, .node = 1 };
-	const struct kr_mirror_opts m = { .io = w->io,
+	const struct kr_mirror_opts m = { .io = w->loop.io,
 					  .backends = w->backends,
 					  .rules = rules,
 					  .rule_count = 2,
@@ -160,13 +158,8 @@ static int setup(void **state)
 	assert_non_null(w);
 	w->log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	kr_log_set_fd(w->log_fd); /* failures are the point here */
-	strcpy(w->dir, "/tmp/kr-mirror-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	(void)snprintf(w->path, sizeof(w->path), "%s/i.db", w->dir);
-	assert_ok(kr_work_pool_open(KR_MIRROR_MAX + 2, &w->pool));
-	const struct kr_ring_opts opts = { .buffer_count = 1, .pool = w->pool };
-	assert_ok(kr_ring_open(&opts, &w->io));
-	assert_ok(kr_db_open(w->io, w->path, "", &w->db));
+	open_loop(&w->loop, KR_MIRROR_MAX + 2);
+	assert_ok(kr_db_open(w->loop.io, w->loop.db, "", &w->db));
 	w->slow = open_fake();
 	w->other = open_fake();
 	assert_ok(kr_backends_open(&w->backends));
@@ -184,17 +177,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct world *w = *state;
-	char command[128];
 
 	set_closed(w->slow, false);
 	close_mirror(w);
-	kr_io_timer_stop(w->io, &w->tick);
+	kr_io_timer_stop(w->loop.io, &w->tick);
 	kr_db_close(w->db);
 	kr_backends_close(w->backends);
-	kr_ring_close(w->io);
-	kr_work_pool_close(w->pool);
-	(void)snprintf(command, sizeof(command), "rm -r %s", w->dir);
-	const int rc = system(command);
+	const int rc = close_loop(&w->loop);
 	(void)close(w->log_fd);
 	free(w);
 	return rc;
@@ -236,7 +225,7 @@ static void wait_all(struct world *w, const struct question *q, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		while (!q[i].done) {
 			assert_true(kr_clock_mono_ns() < until);
-			kr_io_turn(w->io);
+			kr_io_turn(w->loop.io);
 		}
 	}
 }
@@ -280,7 +269,7 @@ static void put(struct world *w, const char *repo, const char *tag, uint8_t n)
 
 	kr_index_put(w->index, &r, repo, tag, &d, on_put);
 	while (r.done != NULL)
-		kr_io_turn(w->io);
+		kr_io_turn(w->loop.io);
 }
 
 static int64_t answers(const char *label)
@@ -308,7 +297,7 @@ static void equal_questions_are_one_look_up(void **state)
 	set_closed(w->slow, true);
 	for (int i = 0; i < COUNT; i++) {
 		begin(w, &q[i], "slow/app", "v1");
-		kr_io_turn(w->io);
+		kr_io_turn(w->loop.io);
 	}
 	wait_inside(w->slow, 1);
 	set_closed(w->slow, false);
@@ -328,7 +317,7 @@ static void a_first_question_is_asked_once_where_it_is_cached(void **state)
 	for (int i = 0; i < COUNT; i++) {
 		begin(w, &q[i], "slow/cached", "v1");
 		if (i % 7 == 0)
-			kr_io_turn(w->io);
+			kr_io_turn(w->loop.io);
 	}
 	wait_all(w, q, COUNT);
 	for (int i = 0; i < COUNT; i++)
@@ -433,7 +422,7 @@ static void a_put_during_a_look_up_is_what_is_served(void **state)
 	set_closed(w->slow, true);
 	begin(w, &q, "slow/app", "v1");
 	while (atomic_load(&w->slow->asked) == 0)
-		kr_io_turn(w->io);
+		kr_io_turn(w->loop.io);
 	put(w, "slow/app", "v1", 7);
 	set_closed(w->slow, false);
 	wait_all(w, &q, 1);
@@ -519,7 +508,7 @@ static void a_repository_without_upstream_is_forgotten_at_start(void **state)
 	open_mirror(w, 30 * SEC);
 	kr_index_repos(w->index, &r, "", "", 0, on_list);
 	while (r.done != NULL)
-		kr_io_turn(w->io);
+		kr_io_turn(w->loop.io);
 	assert_int_equal(r.name_count, 1);
 	assert_string_equal((const char *)r.names.ptr, "own/app");
 	kr_buf_fini(&r.names);
@@ -544,7 +533,7 @@ static void closing_answers_everybody(void **state)
 		begin(w, &q[i], "slow/app", tag);
 	}
 	while (atomic_load(&w->slow->asked) < KR_MIRROR_SOURCE_MAX)
-		kr_io_turn(w->io);
+		kr_io_turn(w->loop.io);
 	set_closed(w->slow, false);
 	close_mirror(w);
 	for (int i = 0; i < COUNT; i++) {

@@ -30,6 +30,10 @@ struct fixture {
 	char empty[256]; /* of the empty blob */
 };
 
+static const char unknown[] =
+	"/v2/a/b/blobs/sha256:"
+	"0000000000000000000000000000000000000000000000000000000000000000";
+
 static void blob_path(char *buf, size_t cap, const struct kr_digest *d)
 {
 	char text[KR_DIGEST_TEXT_MAX];
@@ -112,6 +116,25 @@ static void expect_blob(struct fixture *x, struct http_client *c)
 	http_reply_free(&r);
 }
 
+static void get_blob(struct fixture *x, struct http_client *c)
+{
+	get(c, x->path, "");
+	expect_blob(x, c);
+}
+
+/* The response stops behind its first 1000 bytes; @c has all of those. */
+static void get_stopped(struct fixture *x, struct http_client *c)
+{
+	struct http_reply r;
+
+	x->fake.send_hold_at = 1000;
+	http_open(c, x->port);
+	get(c, x->path, "");
+	assert_true(http_read_head(c, &r));
+	while (c->len < 1000)
+		assert_int_equal(http_fill(c), 1);
+}
+
 static void test_get_says_what_the_blob_is(void **state)
 {
 	struct fixture *x = *state;
@@ -140,8 +163,7 @@ static void test_a_connection_is_kept_after_the_hand_over(void **state)
 
 	http_open(&c, x->port);
 	for (int i = 0; i < 5; i++) {
-		get(&c, x->path, "");
-		expect_blob(x, &c);
+		get_blob(x, &c);
 	}
 	http_close(&c);
 }
@@ -216,8 +238,7 @@ static void test_a_role_that_cannot_serve_is_asked_once(void **state)
 
 	http_open(&c, x->port);
 	for (int i = 0; i < 3; i++) {
-		get(&c, x->path, "");
-		expect_blob(x, &c);
+		get_blob(x, &c);
 	}
 	http_close(&c);
 	assert_int_equal(fake_registry_calls(&x->fake, KR_REG_BLOB_SERVE), 1);
@@ -231,8 +252,7 @@ static void test_a_connection_is_lent_once_for_many_blobs(void **state)
 
 	http_open(&c, x->port);
 	for (int i = 0; i < 5; i++) {
-		get(&c, x->path, "");
-		expect_blob(x, &c);
+		get_blob(x, &c);
 	}
 	http_close(&c);
 	assert_true(fake_registry_settle(&x->fake));
@@ -257,8 +277,7 @@ static void test_other_requests_come_back_from_the_role(void **state)
 
 	http_open(&c, x->port);
 	for (int i = 0; i < 3; i++) {
-		get(&c, x->path, "");
-		expect_blob(x, &c);
+		get_blob(x, &c);
 		get(&c, "/v2/", "");
 		expect_base(&c);
 	}
@@ -273,8 +292,7 @@ static void test_a_head_in_pieces_comes_back_from_the_role(void **state)
 	struct http_client c;
 
 	http_open(&c, x->port);
-	get(&c, x->path, "");
-	expect_blob(x, &c);
+	get_blob(x, &c);
 	assert_true(http_printf(&c, "GET %s HTTP/1.1\r\nHo", x->path));
 	(void)usleep(50000);
 	assert_true(http_printf(&c, "st: h\r\n\r\n"));
@@ -289,8 +307,7 @@ static void test_two_requests_at_once_come_back_from_the_role(void **state)
 	struct http_client c;
 
 	http_open(&c, x->port);
-	get(&c, x->path, "");
-	expect_blob(x, &c);
+	get_blob(x, &c);
 	assert_true(http_printf(&c,
 				"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
 				"GET %s HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -307,12 +324,8 @@ static void test_a_blob_that_is_not_here_comes_back_from_the_role(void **state)
 	struct http_reply r;
 
 	http_open(&c, x->port);
-	get(&c, x->path, "");
-	expect_blob(x, &c);
-	get(&c,
-	    "/v2/a/blobs/sha256:"
-	    "0000000000000000000000000000000000000000000000000000000000000000",
-	    "");
+	get_blob(x, &c);
+	get(&c, unknown, "");
 	assert_true(http_read(&c, &r, false));
 	assert_int_equal(r.status, 404);
 	http_reply_free(&r);
@@ -331,14 +344,12 @@ static void test_a_silent_client_of_the_role_is_closed(void **state)
 	struct http_client c;
 
 	http_open(&c, x->port);
-	get(&c, x->path, "");
-	expect_blob(x, &c);
+	get_blob(x, &c);
 	(void)usleep(400000); /* the gate has it again */
 	assert_true(fake_registry_settle(&x->fake));
 	get(&c, "/v2/", "");
 	expect_base(&c);
-	get(&c, x->path, "");
-	expect_blob(x, &c);
+	get_blob(x, &c);
 	assert_int_equal(http_fill(&c), 0); /* after both have waited */
 	http_close(&c);
 }
@@ -354,8 +365,7 @@ static void test_a_client_of_the_role_may_leave(void **state)
 	assert_true(http_read_head(&c, &r));
 	http_close(&c); /* with data unread: a reset */
 	http_open(&c, x->port);
-	get(&c, x->path, "");
-	expect_blob(x, &c);
+	get_blob(x, &c);
 	http_close(&c); /* while the role listens */
 	assert_true(fake_registry_settle(&x->fake));
 	assert_int_equal(fake_registry_cancels(&x->fake), 0);
@@ -367,8 +377,7 @@ static void test_stop_cancels_listening(void **state)
 	struct http_client c;
 
 	http_open(&c, x->port);
-	get(&c, x->path, "");
-	expect_blob(x, &c);
+	get_blob(x, &c);
 	kr_http_stop(x->http);
 	x->http = NULL;
 	assert_int_equal(http_fill(&c), 0);
@@ -514,20 +523,20 @@ static void test_a_range_behind_the_end_is_416(void **state)
 	(void)snprintf(text, sizeof(text), "bytes */%d", BLOB_LEN);
 	assert_string_equal(http_field(&r, "Content-Range"), text);
 	http_reply_free(&r);
-	get(&c, x->path, "");
-	expect_blob(x, &c); /* and the connection goes on */
+	get_blob(x, &c); /* and the connection goes on */
 	http_close(&c);
 }
 
 static void test_an_unknown_blob_is_404(void **state)
 {
 	struct fixture *x = *state;
+	struct http_client c;
 	struct http_reply r;
 
-	http_once(x->port, &r, false,
-		  "GET /v2/a/blobs/sha256:"
-		  "0000000000000000000000000000000000000000000000000000000000"
-		  "000000 HTTP/1.1\r\nHost: h\r\n\r\n");
+	http_open(&c, x->port);
+	get(&c, unknown, "");
+	assert_true(http_read(&c, &r, false));
+	http_close(&c);
 	assert_int_equal(r.status, 404);
 	assert_string_equal((char *)r.body,
 			    "{\"errors\":[{\"code\":\"BLOB_UNKNOWN\","
@@ -578,12 +587,7 @@ static void test_a_client_that_leaves_is_cleaned_up(void **state)
 		http_close(&c); /* with data unread: a reset */
 	}
 	wait_closes(x, 3);
-	x->fake.send_hold_at = 1000;
-	http_open(&c, x->port);
-	get(&c, x->path, "");
-	assert_true(http_read_head(&c, &r));
-	while (c.len < 1000)
-		assert_int_equal(http_fill(&c), 1);
+	get_stopped(x, &c);
 	http_close(&c);
 	wait_closes(x, 4);
 }
@@ -597,8 +601,7 @@ static void test_a_slow_reader_gets_all(void **state)
 	get(&c, x->path, "");
 	(void)usleep(300000);
 	expect_blob(x, &c);
-	get(&c, x->path, "");
-	expect_blob(x, &c);
+	get_blob(x, &c);
 	http_close(&c);
 }
 
@@ -641,17 +644,11 @@ static void test_stop_cancels_what_is_being_sent(void **state)
 {
 	struct fixture *x = *state;
 	struct http_client c;
-	struct http_reply r;
 
-	x->fake.send_hold_at = 1000;
-	http_open(&c, x->port);
-	get(&c, x->path, "");
-	assert_true(http_read_head(&c, &r));
-	while (c.len < 1000)
-		assert_int_equal(http_fill(&c), 1);
+	get_stopped(x, &c);
 	kr_http_stop(x->http);
 	x->http = NULL;
-	assert_int_equal(x->fake.cancels, 1);
+	assert_int_equal(fake_registry_cancels(&x->fake), 1);
 	assert_int_equal(http_fill(&c), 0);
 	http_close(&c);
 }

@@ -10,19 +10,16 @@
 
 #include "control/index.h"
 #include "control/index_object.h"
-#include "test/support/test.h"
-#include "uring/ring.h"
+#include "test/support/loop.h"
 
 #define SEC UINT64_C(1000000000)
 
 struct fixture {
-	struct kr_work_pool *pool;
-	struct kr_io *io;
+	struct loop loop;
 	struct kr_db *db;
 	struct kr_index *ix;
 	struct kr_index_req req;
 	struct kr_index_object_req object;
-	char dir[64], path[96];
 	bool done;
 	enum kr_err err;
 };
@@ -31,7 +28,7 @@ static struct fixture *fixture_now;
 
 static void open_index(struct fixture *f)
 {
-	assert_ok(kr_db_open(f->io, f->path, "", &f->db));
+	assert_ok(kr_db_open(f->loop.io, f->loop.db, "", &f->db));
 	const struct kr_index_opts o = { .db = f->db, .node = 7 };
 	assert_ok(kr_index_open(&o, &f->ix));
 }
@@ -54,12 +51,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	strcpy(f->dir, "/tmp/kr-learned-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	(void)snprintf(f->path, sizeof(f->path), "%s/i.db", f->dir);
-	assert_ok(kr_work_pool_open(2, &f->pool));
-	const struct kr_ring_opts opts = { .buffer_count = 1, .pool = f->pool };
-	assert_ok(kr_ring_open(&opts, &f->io));
+	open_loop(&f->loop, 2);
 	fixture_now = f;
 	open_index(f);
 	*state = f;
@@ -69,14 +61,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
 	kr_index_object_fini(&f->object);
 	close_index(f);
-	kr_ring_close(f->io);
-	kr_work_pool_close(f->pool);
-	(void)snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	const int rc = system(command);
+	const int rc = close_loop(&f->loop);
 	free(f);
 	return rc;
 }
@@ -92,7 +80,7 @@ static enum kr_err wait_done(struct fixture *f)
 {
 	assert_false(f->done); /* never from inside */
 	while (!f->done)
-		kr_io_turn(f->io);
+		kr_io_turn(f->loop.io);
 	f->done = false;
 	return f->err;
 }

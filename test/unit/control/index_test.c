@@ -3,22 +3,16 @@
  * per test.  The ring is real: the database is used through its work pool.
  */
 #define _GNU_SOURCE
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "control/db.h"
 #include "control/hlc.h"
 #include "control/index.h"
 #include "control/queue.h"
-#include "uring/ring.h"
+#include "test/support/loop.h"
 
 #define SEC UINT64_C(1000000000)
 
@@ -30,12 +24,10 @@ static uint64_t wall(void)
 }
 
 struct fixture {
-	struct kr_work_pool *pool;
-	struct kr_io *io;
+	struct loop loop;
 	struct kr_db *db;
 	struct kr_index *ix;
 	struct kr_index_req req;
-	char dir[64], path[96];
 	uint32_t done;
 	enum kr_err err;
 };
@@ -47,7 +39,7 @@ static void open_index(struct fixture *f)
 	static const char *const kinds[] = { "one", "two" };
 	struct kr_queue *q;
 
-	assert_int_equal(kr_db_open(f->io, f->path, "", &f->db), KR_OK);
+	assert_int_equal(kr_db_open(f->loop.io, f->loop.db, "", &f->db), KR_OK);
 	const struct kr_queue_opts qo = { .db = f->db };
 	assert_int_equal(kr_queue_open(&qo, &q), KR_OK);
 	kr_queue_close(q);
@@ -70,15 +62,8 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	if (f == NULL)
-		return -1;
-	strcpy(f->dir, "/tmp/kr-index-XXXXXX");
-	if (mkdtemp(f->dir) == NULL || kr_work_pool_open(2, &f->pool) != KR_OK)
-		return -1;
-	(void)snprintf(f->path, sizeof(f->path), "%s/i.db", f->dir);
-	const struct kr_ring_opts opts = { .buffer_count = 1, .pool = f->pool };
-	if (kr_ring_open(&opts, &f->io) != KR_OK)
-		return -1;
+	assert_non_null(f);
+	open_loop(&f->loop, 2);
 	wall_now_ns = 1000000 * SEC;
 	fixture_now = f;
 	open_index(f);
@@ -89,14 +74,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
 	kr_buf_fini(&f->req.names);
 	close_index(f);
-	kr_ring_close(f->io);
-	kr_work_pool_close(f->pool);
-	(void)snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	const int rc = system(command);
+	const int rc = close_loop(&f->loop);
 	free(f);
 	return rc;
 }
@@ -112,7 +93,7 @@ static enum kr_err wait_done(struct fixture *f)
 {
 	assert_int_equal(f->done, 0); /* never from inside */
 	while (f->done == 0)
-		kr_io_turn(f->io);
+		kr_io_turn(f->loop.io);
 	assert_int_equal(f->done, 1);
 	f->done = 0;
 	return f->err;

@@ -3,29 +3,21 @@
  * per test.  The ring is real: the database is used through its work pool.
  */
 #define _GNU_SOURCE
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "control/db.h"
 #include "control/queue.h"
-#include "uring/ring.h"
+#include "test/support/loop.h"
 
 #define SEC UINT64_C(1000000000)
 
 struct fixture {
-	struct kr_work_pool *pool;
-	struct kr_io *io;
+	struct loop loop;
 	struct kr_db *db;
 	struct kr_queue *q;
-	char dir[64], path[96];
 	uint64_t now_ns;
 	enum kr_err err;
 	struct kr_queue_req req;
@@ -34,7 +26,7 @@ struct fixture {
 
 static void open_queue(struct fixture *f)
 {
-	assert_int_equal(kr_db_open(f->io, f->path, "", &f->db), KR_OK);
+	assert_int_equal(kr_db_open(f->loop.io, f->loop.db, "", &f->db), KR_OK);
 	const struct kr_queue_opts o = { .db = f->db,
 					 .seed = 1,
 					 .backoff_min_ns = 4 * SEC,
@@ -52,17 +44,8 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	if (f == NULL)
-		return -1;
-	strcpy(f->dir, "/tmp/kr-queue-XXXXXX");
-	if (mkdtemp(f->dir) == NULL)
-		return -1;
-	(void)snprintf(f->path, sizeof(f->path), "%s/q.db", f->dir);
-	if (kr_work_pool_open(2, &f->pool) != KR_OK)
-		return -1;
-	const struct kr_ring_opts opts = { .buffer_count = 1, .pool = f->pool };
-	if (kr_ring_open(&opts, &f->io) != KR_OK)
-		return -1;
+	assert_non_null(f);
+	open_loop(&f->loop, 2);
 	f->now_ns = 1000 * SEC;
 	open_queue(f);
 	*state = f;
@@ -72,13 +55,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
 	close_queue(f);
-	kr_ring_close(f->io);
-	kr_work_pool_close(f->pool);
-	(void)snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	const int rc = system(command);
+	const int rc = close_loop(&f->loop);
 	free(f);
 	return rc;
 }
@@ -242,15 +221,15 @@ static void test_a_file_that_is_no_database_is_refused(void **state)
 	char path[128];
 	struct kr_db *db;
 
-	(void)snprintf(path, sizeof(path), "%s/no.db", f->dir);
+	(void)snprintf(path, sizeof(path), "%s/no.db", f->loop.dir);
 	FILE *file = fopen(path, "w");
 	assert_non_null(file);
 	for (int i = 0; i < 1000; i++)
 		fputs("this is no database. ", file);
 	fclose(file);
-	assert_int_equal(kr_db_open(f->io, path, "", &db), KR_E_CORRUPT);
-	(void)snprintf(path, sizeof(path), "%s/none/x.db", f->dir);
-	assert_int_equal(kr_db_open(f->io, path, "", &db), KR_E_NOTFOUND);
+	assert_int_equal(kr_db_open(f->loop.io, path, "", &db), KR_E_CORRUPT);
+	(void)snprintf(path, sizeof(path), "%s/none/x.db", f->loop.dir);
+	assert_int_equal(kr_db_open(f->loop.io, path, "", &db), KR_E_NOTFOUND);
 }
 
 /* One request that fails leaves the others of its batch alone. */
