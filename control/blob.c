@@ -532,12 +532,11 @@ enum kr_err kr_transfer_open_blob(struct kr_transfer *t,
 	return err;
 }
 
-static enum kr_err copy_meta(struct kr_blob *b, const struct kr_metainfo *m)
+static enum kr_err keep_meta(struct kr_blob *b, const struct kr_metainfo *m)
 {
 	struct kr_metainfo copy;
-	const enum kr_err err =
-		kr_metainfo_make(kr_alloc_heap(), &m->digest, m->size_bytes,
-				 m->piece_bytes, m->hashes, &copy);
+	const enum kr_err err = kr_metainfo_decode(kr_alloc_heap(), m->encoded,
+						   m->encoded_len, &copy);
 
 	if (err == KR_OK)
 		b->meta = copy;
@@ -556,7 +555,7 @@ static enum kr_err begin(struct kr_transfer *t, const char *ns,
 	if (b == NULL)
 		return KR_E_NOMEM;
 	b->rank = rank;
-	enum kr_err err = copy_meta(b, m);
+	enum kr_err err = keep_meta(b, m);
 
 	if (err == KR_OK)
 		err = kr_blob_list(b);
@@ -577,7 +576,7 @@ static void learn(struct kr_blob *b, const char *ns,
 	if (b->ns[0] == '\0')
 		strncpy(b->ns, ns, KR_NAMESPACE_MAX);
 	if (b->state == KR_BLOB_COMPLETE && b->meta.hashes == NULL &&
-	    b->size_bytes == m->size_bytes && copy_meta(b, m) != KR_OK)
+	    b->size_bytes == m->size_bytes && keep_meta(b, m) != KR_OK)
 		kr_log_debug("transfer", "metainfo was not kept",
 			     KR_DIGEST("blob", &b->digest));
 }

@@ -85,27 +85,12 @@ static void become_complete(struct kr_blob *b)
 
 /* ---- commit */
 
-static enum kr_err save_meta(struct kr_blob *b)
-{
-	const size_t cap = kr_metainfo_encoded_max(&b->meta);
-	uint8_t *buf = malloc(cap);
-	size_t len;
-
-	if (buf == NULL)
-		return KR_E_NOMEM;
-	enum kr_err err = kr_metainfo_encode(&b->meta, buf, cap, &len);
-
-	if (err == KR_OK)
-		err = kr_store_meta_put(b->t->store, &b->digest, buf, len);
-	free(buf);
-	return err;
-}
-
 static void run_commit(struct kr_job *j)
 {
 	struct kr_blob *b = blob_of(j);
 
-	b->job_err = save_meta(b);
+	b->job_err = kr_store_meta_put(b->t->store, &b->digest, b->meta.encoded,
+				       b->meta.encoded_len);
 	if (b->job_err != KR_OK)
 		return;
 	if (b->size_bytes == 0)

@@ -207,18 +207,9 @@ static void want_refill(struct question *q)
 static void keep_run(struct kr_job *j)
 {
 	struct question *q = KR_CONTAINER_OF(j, struct question, job);
-	const size_t cap = kr_metainfo_encoded_max(&q->made);
-	uint8_t *buf = malloc(cap);
-	size_t len;
 
-	q->err = KR_E_NOMEM;
-	if (buf == NULL)
-		return;
-	q->err = kr_metainfo_encode(&q->made, buf, cap, &len);
-	if (q->err == KR_OK)
-		q->err = kr_store_meta_put(q->o->store, &q->ref.digest, buf,
-					   len);
-	free(buf);
+	q->err = kr_store_meta_put(q->o->store, &q->ref.digest, q->made.encoded,
+				   q->made.encoded_len);
 }
 
 static void keep_done(struct kr_job *j)
@@ -435,15 +426,11 @@ static void start_fetch(struct ingest *in)
 static void empty_run(struct kr_job *j)
 {
 	struct ingest *in = KR_CONTAINER_OF(j, struct ingest, job);
-	uint8_t buf[512];
-	size_t len;
 
 	in->err = kr_store_blob_put(in->o->store, &in->m.digest, "", 0);
 	if (in->err == KR_OK)
-		in->err = kr_metainfo_encode(&in->m, buf, sizeof(buf), &len);
-	if (in->err == KR_OK)
-		in->err = kr_store_meta_put(in->o->store, &in->m.digest, buf,
-					    len);
+		in->err = kr_store_meta_put(in->o->store, &in->m.digest,
+					    in->m.encoded, in->m.encoded_len);
 }
 
 static void empty_done(struct kr_job *j)

@@ -168,9 +168,9 @@ static uint32_t list_peers(const struct kr_push *u, uint32_t but,
 }
 
 static enum kr_err tell_owner(struct kr_push *u, uint32_t i, const char *ns,
-			      const struct kr_metainfo *m,
-			      struct kr_bytes encoded)
+			      const struct kr_metainfo *m)
 {
+	const struct kr_bytes encoded = { m->encoded, m->encoded_len };
 	struct kr_tracker_msg_peer peers[OWNERS_MAX + 1];
 	const uint32_t peer_count = list_peers(u, i, peers);
 	const size_t cap = kr_origin_msg_ingest_max(encoded.len, peer_count);
@@ -206,23 +206,16 @@ static void nobody(struct kr_post *post)
 static enum kr_err tell_owners(struct kr_push *u, const char *ns,
 			       const struct kr_metainfo *m)
 {
-	const size_t cap = kr_metainfo_encoded_max(m);
-	uint8_t *buf = malloc(cap);
-	enum kr_err err = KR_E_NOMEM;
-	size_t len;
+	enum kr_err err = KR_OK;
 
-	if (buf == NULL)
-		return KR_E_NOMEM;
-	err = kr_metainfo_encode(m, buf, cap, &len);
 	for (uint32_t i = 0; i < u->owner_count && err == KR_OK; i++) {
-		err = tell_owner(u, i, ns, m, (struct kr_bytes){ buf, len });
+		err = tell_owner(u, i, ns, m);
 		if (err != KR_OK) {
 			while (i-- > 0) /* none may come back to us */
 				kr_rpc_call_cancel(&u->owners[i].call);
 			break;
 		}
 	}
-	free(buf);
 	return err;
 }
 

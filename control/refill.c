@@ -75,22 +75,6 @@ out:
 	return err;
 }
 
-static enum kr_err put_meta(struct kr_store *store, const struct kr_metainfo *m)
-{
-	const size_t cap = kr_metainfo_encoded_max(m);
-	uint8_t *buf = malloc(cap);
-	enum kr_err err;
-	size_t len;
-
-	if (buf == NULL)
-		return KR_E_NOMEM;
-	err = kr_metainfo_encode(m, buf, cap, &len);
-	if (err == KR_OK)
-		err = kr_store_meta_put(store, &m->digest, buf, len);
-	free(buf);
-	return err;
-}
-
 /* The bytes are in @u: verify them, make them a blob with its metainfo. */
 static enum kr_err adopt(struct fetch *f, struct kr_store_upload *u,
 			 uint64_t size)
@@ -101,7 +85,8 @@ static enum kr_err adopt(struct fetch *f, struct kr_store_upload *u,
 
 	if (err != KR_OK)
 		return err;
-	err = put_meta(f->all->store, &m);
+	err = kr_store_meta_put(f->all->store, &m.digest, m.encoded,
+				m.encoded_len);
 	kr_metainfo_fini(kr_alloc_heap(), &m);
 	if (err == KR_OK)
 		err = kr_store_upload_save(u, size, NULL, 0);

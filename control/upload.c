@@ -166,22 +166,6 @@ void kr_upload_abort(struct kr_upload *u)
 
 /* ---- finish */
 
-static enum kr_err put_meta(struct kr_upload *u)
-{
-	const size_t cap = kr_metainfo_encoded_max(&u->meta);
-	uint8_t *buf = malloc(cap);
-	size_t len;
-
-	if (buf == NULL)
-		return KR_E_NOMEM;
-	enum kr_err err = kr_metainfo_encode(&u->meta, buf, cap, &len);
-
-	if (err == KR_OK)
-		err = kr_store_meta_put(u->store, &u->digest, buf, len);
-	free(buf);
-	return err;
-}
-
 /* u->hash has seen all bytes, with the digest's own algorithm. */
 static void run_finish(struct kr_job *j)
 {
@@ -193,7 +177,9 @@ static void run_finish(struct kr_job *j)
 	if (u->job_err == KR_OK && !kr_digest_equal(&d, &u->digest))
 		u->job_err = KR_E_DIGEST;
 	if (u->job_err == KR_OK)
-		u->job_err = put_meta(u);
+		u->job_err =
+			kr_store_meta_put(u->store, &u->digest, u->meta.encoded,
+					  u->meta.encoded_len);
 	if (u->job_err == KR_OK)
 		u->job_err = kr_store_upload_commit(u->stored, &u->digest);
 }

@@ -3,7 +3,7 @@
  * integers), but a decoded metainfo keeps the id of the bytes it came from:
  * another writer's order of keys is as good, and its id is what the cluster
  * knows the blob by.  Hence struct kr_metainfo must not be re-encoded to find
- * its id.
+ * its id, nor to be passed on.
  */
 #include "peerwire/metainfo.h"
 
@@ -112,7 +112,6 @@ enum kr_err kr_metainfo_encode(const struct kr_metainfo *m, uint8_t *buf,
 	return kr_mp_w_done(&w, ret_len);
 }
 
-/* The encoding is needed for a moment only, to be hashed. */
 static enum kr_err set_id(const struct kr_alloc *alloc, struct kr_metainfo *m)
 {
 	const size_t cap = kr_metainfo_encoded_max(m);
@@ -124,7 +123,8 @@ static enum kr_err set_id(const struct kr_alloc *alloc, struct kr_metainfo *m)
 	const enum kr_err err = kr_metainfo_encode(m, buf, cap, &len);
 	kr_assert(err == KR_OK);
 	kr_sha256(buf, len, m->id);
-	alloc->put(alloc->ctx, buf);
+	m->encoded = buf;
+	m->encoded_len = len;
 	return KR_OK;
 }
 
@@ -247,6 +247,13 @@ enum kr_err kr_metainfo_decode(const struct kr_alloc *alloc, const uint8_t *buf,
 	err = keep_hashes(alloc, &m, f.hashes.ptr);
 	if (err != KR_OK)
 		return err;
+	m.encoded = alloc->get(alloc->ctx, len, 1);
+	if (m.encoded == NULL) {
+		kr_metainfo_fini(alloc, &m);
+		return KR_E_NOMEM;
+	}
+	memcpy(m.encoded, buf, len);
+	m.encoded_len = len;
 	kr_sha256(buf, len, m.id);
 	*ret = m;
 	return KR_OK;
@@ -255,5 +262,6 @@ enum kr_err kr_metainfo_decode(const struct kr_alloc *alloc, const uint8_t *buf,
 void kr_metainfo_fini(const struct kr_alloc *alloc, struct kr_metainfo *m)
 {
 	alloc->put(alloc->ctx, m->hashes);
+	alloc->put(alloc->ctx, m->encoded);
 	*m = (struct kr_metainfo){ 0 };
 }

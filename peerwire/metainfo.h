@@ -7,7 +7,9 @@
  *	"v" 1, "digest" "sha256:...", "size" u64, "piece" u32,
  *	"hashes" bin (32 bytes a piece, SHA-256, in order)
  *
- * Its id is the SHA-256 of the encoding.  A blob of 0 bytes has no pieces.
+ * Its id is the SHA-256 of the encoding as it was made, which is kept: whoever
+ * passes a metainfo on passes on those bytes, keys that it does not know and
+ * all.  A blob of 0 bytes has no pieces.
  */
 #ifndef KR_PEERWIRE_METAINFO_H
 #define KR_PEERWIRE_METAINFO_H
@@ -33,7 +35,9 @@ struct kr_metainfo {
 	uint32_t piece_bytes; /* power of two */
 	uint32_t piece_count;
 	uint8_t id[KR_SHA256_LEN];
-	uint8_t *hashes; /* piece_count * KR_SHA256_LEN, owned */
+	uint8_t *hashes;  /* piece_count * KR_SHA256_LEN, owned */
+	uint8_t *encoded; /* as it was made or decoded, owned */
+	size_t encoded_len;
 };
 
 /* Piece length for a blob of @size_bytes (SWARM.md, rule 1). */
@@ -71,7 +75,11 @@ KR_NODISCARD enum kr_err kr_metainfo_decode(const struct kr_alloc *alloc,
 /* Upper bound of the encoding's length. */
 size_t kr_metainfo_encoded_max(const struct kr_metainfo *m);
 
-/* Encode into @buf of @cap bytes; *ret_len bytes were written.  KR_E_TOOBIG. */
+/*
+ * Encode into @buf of @cap bytes; *ret_len bytes were written.  Keys that we do
+ * not know are lost, and with them the id: @m->encoded is what others are given.
+ * KR_E_TOOBIG.
+ */
 KR_NODISCARD enum kr_err kr_metainfo_encode(const struct kr_metainfo *m,
 					    uint8_t *buf, size_t cap,
 					    size_t *ret_len);

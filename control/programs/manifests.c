@@ -126,9 +126,7 @@ static enum kr_err keep(struct work *w)
 	const struct kr_reg_call *call = w->call;
 	struct kr_blob_hash h;
 	struct kr_digest got;
-	uint8_t buf[4096];
 	enum kr_err err;
-	size_t len;
 
 	err = kr_blob_hash_init(&h, (enum kr_digest_alg)call->digest.alg,
 				kr_metainfo_piece_bytes_for(call->len));
@@ -145,9 +143,8 @@ static enum kr_err keep(struct work *w)
 	w->has_meta = true;
 	if (!kr_digest_equal(&got, &call->digest))
 		return KR_E_DIGEST;
-	err = kr_metainfo_encode(&w->meta, buf, sizeof(buf), &len);
-	if (err == KR_OK)
-		err = kr_store_meta_put(w->all->store, &got, buf, len);
+	err = kr_store_meta_put(w->all->store, &got, w->meta.encoded,
+				w->meta.encoded_len);
 	if (err == KR_OK)
 		err = kr_store_blob_put(w->all->store, &got, call->bytes,
 					call->len);

@@ -26,10 +26,9 @@ static void on_metainfo(void *ctx, struct kr_rpc_request *req,
 			struct kr_bytes params)
 {
 	struct scene *s = ctx;
-	uint8_t meta[4096], buf[4096 + 64];
+	uint8_t buf[4096 + 64];
 	struct kr_origin_msg_ref ref;
 	struct kr_mp_writer w;
-	size_t len;
 
 	s->asked++;
 	assert_ok(kr_origin_msg_ref_decode(params, &ref));
@@ -38,9 +37,10 @@ static void on_metainfo(void *ctx, struct kr_rpc_request *req,
 		kr_rpc_fail(req, KR_E_BUSY, "on its way");
 		return;
 	}
-	assert_ok(kr_metainfo_encode(s->right, meta, sizeof(meta), &len));
 	kr_mp_w_init(&w, buf, sizeof(buf));
-	kr_origin_msg_metainfo_encode(&w, (struct kr_bytes){ meta, len });
+	kr_origin_msg_metainfo_encode(
+		&w,
+		(struct kr_bytes){ s->right->encoded, s->right->encoded_len });
 	assert_false(w.overflow);
 	kr_rpc_reply(req, (struct kr_bytes){ buf, w.len });
 }

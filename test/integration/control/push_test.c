@@ -16,6 +16,7 @@
 #include "core/clock.h"
 #include "core/list.h"
 #include "core/log.h"
+#include "test/support/metainfo.h"
 #include "test/support/test.h"
 #include "uring/ring.h"
 
@@ -114,6 +115,9 @@ static void on_ingest(void *ctx, struct kr_rpc_request *req,
 	assert_ok(kr_origin_msg_ingest_decode(params, &msg));
 	assert_string_equal(msg.ref.ns, "team/app");
 	assert_true(kr_digest_equal(&msg.ref.digest, &f->w->meta.digest));
+	assert_int_equal(msg.metainfo.len, f->w->meta.encoded_len);
+	assert_memory_equal(msg.metainfo.ptr, f->w->meta.encoded,
+			    msg.metainfo.len);
 	/* the pusher, and the other owners */
 	assert_int_equal(msg.peer_count, f->w->count);
 	assert_int_equal(msg.peers[0].role, KR_PEER_PROXY);
@@ -181,6 +185,7 @@ static void make_meta(struct world *w)
 
 	assert_ok(kr_metainfo_make(kr_alloc_heap(), &d, 1000, 256 * 1024, hash,
 				   &w->meta));
+	add_unknown_key(&w->meta); /* is pushed as it is */
 }
 
 /* @count origins that all own everything, and have said who they are. */

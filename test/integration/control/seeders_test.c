@@ -61,8 +61,7 @@ static void open_origin(struct duo *d)
 	h->w = d->w;
 	h->role = KR_PEER_ORIGIN;
 	h->id = (struct kr_peer_id){ { 1, 7 } };
-	strcpy(h->dir, "/tmp/kr_seeders_XXXXXX");
-	assert_non_null(mkdtemp(h->dir));
+	make_dir(h->dir);
 	open_store(h, 0);
 	o.id = h->id;
 	o.store = h->store;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "core/metrics.h"
+#include "test/support/metainfo.h"
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
@@ -28,6 +29,46 @@ static void exchange(struct world *w, size_t len, uint32_t piece_bytes)
 	turn_until(w, leecher->completed == 1);
 	assert_stored(leecher, &c);
 	end_fetch(&f);
+	free_content(&c);
+}
+
+/* @h fetches @c from whoever has it, and keeps the metainfo as it came. */
+static void fetch_and_keep(struct world *w, struct host *h,
+			   const struct content *c)
+{
+	struct fetch f;
+	uint8_t *kept;
+	size_t len;
+
+	start_fetch(h, c, &f);
+	turn_until(w, f.done);
+	assert_ok(f.err);
+	end_fetch(&f);
+	assert_stored(h, c);
+	assert_ok(kr_store_meta_get(h->store, &c->meta.digest, &kept, &len));
+	assert_int_equal(len, c->meta.encoded_len);
+	assert_memory_equal(kept, c->meta.encoded, len);
+	free(kept);
+}
+
+static void test_a_metainfo_keeps_its_id_from_host_to_host(void **state)
+{
+	struct world *w = *state;
+	struct host *origin = open_host(w, 0, KR_PEER_ORIGIN);
+	struct host *agents[] = { open_host(w, 1, KR_PEER_AGENT),
+				  open_host(w, 2, KR_PEER_AGENT) };
+	uint8_t id[KR_SHA256_LEN];
+	struct content c;
+
+	make_content(&c, 3 * MIB, 256 * KIB, 440);
+	memcpy(id, c.meta.id, sizeof(id));
+	add_unknown_key(&c.meta);
+	assert_memory_not_equal(c.meta.id, id, sizeof(id));
+	put_content(origin, &c);
+	fetch_and_keep(w, agents[0], &c);
+	stop_transfer(origin);
+	restart_host(agents[0]); /* what it knows now is what it has on disk */
+	fetch_and_keep(w, agents[1], &c);
 	free_content(&c);
 }
 
@@ -441,6 +482,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD(test_no_connection_stays_corked),
+		WORLD(test_a_metainfo_keeps_its_id_from_host_to_host),
 		WORLD(test_one_byte),
 		WORLD(test_exactly_one_piece),
 		WORLD(test_one_piece_and_a_byte),

@@ -6,7 +6,6 @@
 #define KR_TEST_TRANSFER_WORLD_H
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "core/list.h"
 #include "core/log.h"
 #include "core/rand.h"
+#include "test/support/dir.h"
 #include "test/support/test.h"
 #include "uring/ring.h"
 
@@ -32,7 +32,7 @@ struct world;
 
 struct host {
 	struct world *w;
-	char dir[64];
+	char dir[DIR_LEN_MAX];
 	struct kr_store *store;
 	struct kr_transfer *t;
 	enum kr_peer_role role;
@@ -173,8 +173,7 @@ static inline struct host *open_host(struct world *w, int index,
 
 	h->w = w;
 	h->role = role;
-	strcpy(h->dir, "/tmp/kr_transfer_XXXXXX");
-	assert_non_null(mkdtemp(h->dir));
+	make_dir(h->dir);
 	open_store(h, 0);
 	open_transfer(h);
 	return h;
@@ -195,15 +194,6 @@ static inline void restart_host(struct host *h)
 	open_transfer(h);
 }
 
-static inline int remove_one(const char *path, const struct stat *st, int flag,
-			     struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static inline void close_host(struct host *h)
 {
 	if (h->t != NULL)
@@ -211,7 +201,7 @@ static inline void close_host(struct host *h)
 	if (h->store != NULL)
 		kr_store_close(h->store);
 	if (h->dir[0] != '\0')
-		nftw(h->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		assert_int_equal(remove_dir(h->dir), 0);
 	memset(h, 0, sizeof(*h));
 }
 
@@ -299,15 +289,10 @@ static inline void free_content(struct content *c)
 /* As if it had been uploaded there. */
 static inline void put_content(struct host *h, const struct content *c)
 {
-	const size_t cap = kr_metainfo_encoded_max(&c->meta);
-	uint8_t *buf = malloc(cap);
-	size_t len;
-
 	assert_ok(
 		kr_store_blob_put(h->store, &c->meta.digest, c->bytes, c->len));
-	assert_ok(kr_metainfo_encode(&c->meta, buf, cap, &len));
-	assert_ok(kr_store_meta_put(h->store, &c->meta.digest, buf, len));
-	free(buf);
+	assert_ok(kr_store_meta_put(h->store, &c->meta.digest, c->meta.encoded,
+				    c->meta.encoded_len));
 	h->has_all = true;
 }
 

@@ -553,8 +553,7 @@ static void test_two_uploads_at_once_with_few_buffers(void **state)
 
 	(void)state;
 	h->w = w;
-	strcpy(h->dir, "/tmp/kr_transfer_XXXXXX");
-	assert_non_null(mkdtemp(h->dir));
+	make_dir(h->dir);
 	open_store(h, 0);
 	for (int i = 0; i < 3; i++) {
 		make_content(&c[i], 5 * MIB + (size_t)i, 256 * KIB,
@@ -638,8 +637,7 @@ static void test_an_upload_that_failed_waits_for_no_buffer(void **state)
 	(void)state;
 	expect_errors();
 	h->w = w;
-	strcpy(h->dir, "/tmp/kr_transfer_XXXXXX");
-	assert_non_null(mkdtemp(h->dir));
+	make_dir(h->dir);
 	open_store(h, 64 * KIB);
 	make_content(&c, 4 * MIB, 256 * KIB, 95);
 	create(w, h, &s);

@@ -159,6 +159,31 @@ static void what_is_encoded_comes_back_with_its_id(void **state)
 	fini(&m);
 }
 
+static void it_keeps_the_bytes_that_it_was_made_of(void **state)
+{
+	static const uint8_t pair[] = { 0xa4, 'n', 'e', 'x', 't', 0xc0 };
+	struct kr_metainfo m, back;
+	uint8_t buf[BUF_LEN], id[KR_SHA256_LEN];
+	size_t len = encode(buf);
+	(void)state;
+
+	make(&m);
+	assert_int_equal(m.encoded_len, len);
+	assert_memory_equal(m.encoded, buf, len);
+	assert_int_equal(buf[0]++, 0x85); /* a map of one pair more */
+	memcpy(buf + len, pair, sizeof(pair));
+	len += sizeof(pair);
+	assert_int_equal(kr_metainfo_decode(kr_alloc_heap(), buf, len, &back),
+			 KR_OK);
+	kr_sha256(buf, len, id);
+	assert_memory_equal(back.id, id, sizeof(id));
+	assert_memory_not_equal(back.id, m.id, sizeof(id));
+	assert_int_equal(back.encoded_len, len);
+	assert_memory_equal(back.encoded, buf, len);
+	fini(&back);
+	fini(&m);
+}
+
 static void every_cut_is_refused(void **state)
 {
 	uint8_t buf[BUF_LEN];
@@ -326,6 +351,7 @@ int main(void)
 		cmocka_unit_test(a_blob_of_whole_pieces_ends_with_a_whole_one),
 		cmocka_unit_test(an_empty_blob_has_no_pieces),
 		cmocka_unit_test(what_is_encoded_comes_back_with_its_id),
+		cmocka_unit_test(it_keeps_the_bytes_that_it_was_made_of),
 		cmocka_unit_test(every_cut_is_refused),
 		cmocka_unit_test(a_buffer_too_short_is_told),
 		cmocka_unit_test(parts_that_contradict_the_limits_make_nothing),
