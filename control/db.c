@@ -65,28 +65,33 @@ static enum kr_err exec(struct kr_db *db, const char *statement)
 
 /* ---- on the pool ---- */
 
-/* What one request does is undone as a whole where it fails. */
-static void run_one(struct kr_db *db, struct kr_db_req *r)
+/* What one request does is undone as a whole where it fails.  An error: it
+ * could not be, so all of the batch must. */
+static enum kr_err run_one(struct kr_db *db, struct kr_db_req *r)
 {
-	r->err = exec(db, "SAVEPOINT one");
-	if (r->err != KR_OK)
-		return;
+	enum kr_err err = exec(db, "SAVEPOINT one");
+
+	if (err != KR_OK)
+		return err;
 	r->err = r->run(r, db->sql);
+	/* A full disk may have rolled all of it back. */
+	if (sqlite3_get_autocommit(db->sql) != 0)
+		return r->err != KR_OK ? r->err : KR_E_IO;
 	if (r->err != KR_OK)
-		(void)exec(db, "ROLLBACK TO one");
-	const enum kr_err err = exec(db, "RELEASE one");
-	if (r->err == KR_OK)
-		r->err = err;
+		err = exec(db, "ROLLBACK TO one");
+	return err == KR_OK ? exec(db, "RELEASE one") : err;
 }
 
-static void run_all(struct kr_db *db)
+static enum kr_err run_all(struct kr_db *db)
 {
+	enum kr_err err = KR_OK;
+
 	kr_list_for_each (it, &db->batch) {
-		run_one(db, KR_CONTAINER_OF(it, struct kr_db_req, link));
-		/* A full disk may have rolled all of it back. */
-		if (sqlite3_get_autocommit(db->sql) != 0)
-			return;
+		err = run_one(db, KR_CONTAINER_OF(it, struct kr_db_req, link));
+		if (err != KR_OK)
+			break;
 	}
+	return err;
 }
 
 static void blame(struct kr_db_req *r, enum kr_err err)
@@ -100,10 +105,10 @@ static void run_batch(struct kr_job *j)
 	struct kr_db *db = KR_CONTAINER_OF(j, struct kr_db, job);
 	enum kr_err err = exec(db, "BEGIN IMMEDIATE");
 
-	if (err == KR_OK) {
-		run_all(db);
+	if (err == KR_OK)
+		err = run_all(db);
+	if (err == KR_OK)
 		err = exec(db, "COMMIT");
-	}
 	if (err == KR_OK)
 		return;
 	/* Nothing of it happened. */
@@ -219,8 +224,10 @@ static enum kr_err open_file(struct kr_db *db, const char *path)
 
 static void release(struct kr_db *db)
 {
-	if (db->sql != NULL)
-		(void)sqlite3_close(db->sql);
+	/* SQLITE_BUSY: a statement was not finalized. */
+	const int rc = sqlite3_close(db->sql);
+
+	kr_assert(rc == SQLITE_OK);
 	free(db->path);
 	free(db);
 }

@@ -21,6 +21,8 @@ struct slot {
 	struct kr_queue_req req;
 	struct kr_index_object_req object;
 	uint8_t *params; /* of an object */
+	bool copied;
+	struct kr_timer again; /* what became of it could not be written */
 };
 
 struct index_copy {
@@ -78,15 +80,41 @@ static void end_slot(struct slot *s)
 	rest(c);
 }
 
+static void settle(struct slot *s);
+
+static void settle_again(struct kr_timer *t)
+{
+	settle(KR_CONTAINER_OF(t, struct slot, again));
+}
+
+/* An item that is left at work would not be taken again before a restart. */
 static void on_settled(struct kr_queue_req *r, enum kr_err err)
 {
 	struct slot *s = KR_CONTAINER_OF(r, struct slot, req);
+	struct index_copy *c = s->copy;
 
-	if (err != KR_OK)
-		kr_log_error("index", "a copied entry stays queued",
-			     KR_STR("index", s->copy->name),
-			     KR_ERR("error", err));
-	end_slot(s);
+	if (err == KR_OK || c->stopped) {
+		end_slot(s);
+		return;
+	}
+	kr_log_error("index", "the queue cannot be written: tried again",
+		     KR_STR("index", c->name), KR_STR("key", s->item->key),
+		     KR_ERR("error", err));
+	kr_io_timer_set(c->opts.io, &s->again,
+			kr_io_now_ns(c->opts.io) + c->opts.interval_ns,
+			settle_again);
+}
+
+/* Write to the queue what became of the item. */
+static void settle(struct slot *s)
+{
+	struct kr_queue *queue = s->copy->opts.queue;
+
+	if (s->copied)
+		kr_queue_done(queue, &s->req, s->item, on_settled);
+	else
+		kr_queue_fail(queue, &s->req, s->item, kr_clock_wall_ns(),
+			      on_settled);
 }
 
 static void fail_slot(struct slot *s, enum kr_err err, const char *text)
@@ -99,8 +127,7 @@ static void fail_slot(struct slot *s, enum kr_err err, const char *text)
 			    KR_STR("key", s->item->key), KR_ERR("error", err),
 			    KR_STR("said", text));
 	c->failing = true;
-	kr_queue_fail(c->opts.queue, &s->req, s->item, kr_clock_wall_ns(),
-		      on_settled);
+	settle(s);
 }
 
 static void on_merged(struct kr_rpc_call *call, enum kr_err err,
@@ -119,7 +146,8 @@ static void on_merged(struct kr_rpc_call *call, enum kr_err err,
 			kr_log_info("index", "entries are copied again",
 				    KR_STR("index", c->name));
 		c->failing = false;
-		kr_queue_done(c->opts.queue, &s->req, s->item, on_settled);
+		s->copied = true;
+		settle(s);
 		return;
 	}
 	fail_slot(s, err, text);
@@ -205,6 +233,7 @@ static void on_taken(struct kr_queue_req *r, enum kr_err err)
 
 		s->copy = c;
 		s->item = &c->items[i];
+		s->copied = false;
 		begin_slot(s);
 	}
 }
@@ -252,6 +281,8 @@ void index_copy_stop(struct index_copy *c)
 {
 	c->stopped = true;
 	kr_io_timer_stop(c->opts.io, &c->timer);
+	for (uint32_t i = 0; i < KR_INDEX_COPY_BATCH; i++)
+		kr_io_timer_stop(c->opts.io, &c->slots[i].again);
 	kr_rpc_client_close(c->client);
 }
 

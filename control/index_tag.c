@@ -338,8 +338,9 @@ enum kr_err kr_index_run_newest(struct kr_db_req *db, sqlite3 *sql)
 
 	if (err != KR_OK)
 		return err;
-	if (sqlite3_step(st) == SQLITE_ROW)
+	const int rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
 		r->entry.clock = (uint64_t)sqlite3_column_int64(st, 0);
 	(void)sqlite3_finalize(st);
-	return KR_OK;
+	return kr_db_err(rc);
 }

@@ -13,10 +13,10 @@
 #define POLL_MAX_NS UINT64_C(60000000000)
 #define SETTLE_NS   UINT64_C(5000000000) /* between two tries to settle */
 
-/* UNSETTLED: what became of the item could not be written to the queue. */
 /* An item's key: "digest namespace". */
 enum { KEY_MAX = KR_DIGEST_TEXT_MAX + KR_NAMESPACE_MAX + 1 };
 
+/* UNSETTLED: what became of the item could not be written to the queue. */
 enum state { IDLE, TAKING, STORING, SETTLING, UNSETTLED };
 
 struct kr_writeback {
@@ -210,7 +210,10 @@ static void taken(struct kr_queue_req *r, enum kr_err err)
 	if (kr_digest_parse(w->item.key, strcspn(w->item.key, " "),
 			    &w->digest) != KR_OK ||
 	    w->item.payload_len > KR_NAMESPACE_MAX) {
-		w->gone = true; /* not ours: no way to do it */
+		kr_log_error("writeback",
+			     "an item of the queue is damaged: dropped",
+			     KR_STR("key", w->item.key));
+		w->gone = true; /* no way to do it */
 		settle(w);
 		return;
 	}

@@ -55,7 +55,7 @@ static enum kr_err for_each_file(struct kr_store *s, const char *folder,
 			close(fd);
 		return err;
 	}
-	while (err == KR_OK && (it = readdir(d)) != NULL) {
+	while (errno = 0, err == KR_OK && (it = readdir(d)) != NULL) {
 		struct stat st;
 		if (strcmp(it->d_name, ".") == 0 ||
 		    strcmp(it->d_name, "..") == 0)
@@ -65,6 +65,8 @@ static enum kr_err for_each_file(struct kr_store *s, const char *folder,
 		else if (errno != ENOENT)
 			err = kr_store_err(errno);
 	}
+	if (err == KR_OK && errno != 0) /* else what is there is not counted */
+		err = kr_store_err(errno);
 	closedir(d);
 	return err;
 }

@@ -3,24 +3,21 @@
  * real ring: durability under kill -9, convergence of two.
  */
 #define _GNU_SOURCE
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "control/index_msg.h"
 #include "control/index_rpc.h"
 #include "control/rpc.h"
 #include "core/clock.h"
 #include "core/list.h"
+#include "test/support/dir.h"
+#include "test/support/test.h"
 #include "uring/ring.h"
 
 #define MS  UINT64_C(1000000)
@@ -38,7 +35,7 @@ struct fixture {
 	struct kr_work_pool *pool;
 	struct kr_io *io;
 	struct node nodes[2];
-	char dir[64];
+	char dir[DIR_LEN_MAX];
 	uint32_t done;
 	enum kr_err err;
 	uint8_t result[4096];
@@ -106,11 +103,8 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	if (f == NULL)
-		return -1;
-	strcpy(f->dir, "/tmp/kr-indexrpc-XXXXXX");
-	if (mkdtemp(f->dir) == NULL)
-		return -1;
+	assert_non_null(f);
+	make_dir(f->dir);
 	for (int i = 0; i < 2; i++)
 		(void)snprintf(f->nodes[i].path, sizeof(f->nodes[i].path),
 			       "%s/%d.db", f->dir, i);
@@ -122,10 +116,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
+	const int rc = remove_dir(f->dir);
 
-	(void)snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	const int rc = system(command);
 	free(f);
 	return rc;
 }
@@ -398,6 +390,65 @@ static void test_what_was_acknowledged_survives_kill_9(void **state)
 
 /* ---- two indexes ---- */
 
+/* A statement by a process of its own, on the database of @n; the number that
+ * it answers, if any. */
+static int behind_its_back(struct node *n, const char *statement)
+{
+	sqlite3 *sql;
+	sqlite3_stmt *st;
+
+	assert_int_equal(sqlite3_open(n->path, &sql), SQLITE_OK);
+	assert_int_equal(sqlite3_busy_timeout(sql, 5000), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(sql, statement, -1, &st, NULL),
+			 SQLITE_OK);
+	const int rc = sqlite3_step(st);
+	const int answer = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : -1;
+
+	assert_true(rc == SQLITE_ROW || rc == SQLITE_DONE);
+	assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+	assert_int_equal(sqlite3_close(sql), SQLITE_OK);
+	return answer;
+}
+
+static void wait_queued(struct fixture *f, struct node *n, int count)
+{
+	static const char text[] = "SELECT count(*) FROM queue";
+
+	for (int i = 0; i < 300 && behind_its_back(n, text) != count; i++)
+		turn_for(f, 10 * MS);
+	assert_int_equal(behind_its_back(n, text), count);
+}
+
+static void test_what_became_of_a_copy_is_written_when_it_can_be(void **state)
+{
+	struct fixture *f = *state;
+	struct node *a = &f->nodes[0], *b = &f->nodes[1];
+
+	assert_int_equal(open_ring(f), 0);
+	open_node(f, b, loopback(), NULL); /* for its address only */
+	const struct kr_addr addr_b = b->addr;
+	close_node(b);
+	open_node(f, a, loopback(), &addr_b);
+	/* The first copy fails, and that cannot be written. */
+	behind_its_back(a, "CREATE TRIGGER one BEFORE UPDATE OF at_work"
+			   " ON queue WHEN NEW.at_work = 0"
+			   " BEGIN SELECT RAISE(ABORT, 'no'); END");
+	assert_int_equal(put(f, a, "v1", 1), KR_OK);
+	turn_for(f, 100 * MS);
+	behind_its_back(a, "DROP TRIGGER one");
+	/* The next does not, and that cannot be written. */
+	behind_its_back(a, "CREATE TRIGGER two BEFORE DELETE ON queue"
+			   " BEGIN SELECT RAISE(ABORT, 'no'); END");
+	open_node(f, b, addr_b, NULL);
+	wait_value(f, b, "v1", 1);
+	wait_queued(f, a, 1);
+	behind_its_back(a, "DROP TRIGGER two");
+	wait_queued(f, a, 0);
+	close_node(a);
+	close_node(b);
+	close_ring(f);
+}
+
 static void test_two_indexes_converge(void **state)
 {
 	struct fixture *f = *state;
@@ -624,6 +675,7 @@ int main(void)
 		T(test_put_get_and_lists),
 		T(test_params_of_another_form_are_refused),
 		T(test_what_was_acknowledged_survives_kill_9),
+		T(test_what_became_of_a_copy_is_written_when_it_can_be),
 		T(test_two_indexes_converge),
 		T(test_objects_and_deletions_reach_the_other_index),
 		T(test_a_deleted_tag_is_gone_at_the_other_index),
