@@ -1,11 +1,11 @@
 #include "backends/backends.h"
 
-#include <regex.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "core/pattern.h"
+
 struct rule {
-	regex_t regex;
+	struct kr_pattern pattern;
 	struct kr_backend *backend;
 };
 
@@ -29,7 +29,7 @@ void kr_backends_close(struct kr_backends *bs)
 	if (bs == NULL)
 		return;
 	for (size_t i = 0; i < bs->count; i++) {
-		regfree(&bs->rules[i].regex);
+		kr_pattern_fini(&bs->rules[i].pattern);
 		kr_backend_close(bs->rules[i].backend);
 	}
 	free(bs);
@@ -39,21 +39,13 @@ enum kr_err kr_backends_add(struct kr_backends *bs, const char *regex,
 			    struct kr_backend *b, char *error)
 {
 	struct rule *rule = &bs->rules[bs->count];
-	char why[KR_BACKENDS_ERROR_MAX / 2];
-	int rc;
 
 	if (bs->count == KR_BACKENDS_MAX)
 		return KR_E_LIMIT;
-	rc = regcomp(&rule->regex, regex, REG_EXTENDED | REG_NOSUB);
-	if (rc == REG_ESPACE)
-		return KR_E_NOMEM;
-	if (rc != 0) {
-		(void)regerror(rc, &rule->regex, why, sizeof(why));
-		if (error != NULL)
-			(void)snprintf(error, KR_BACKENDS_ERROR_MAX,
-				       "namespace `%.100s`: %s", regex, why);
-		return KR_E_CONFIG;
-	}
+	const enum kr_err err = kr_pattern_init(&rule->pattern, "backends",
+						bs->count, regex, error);
+	if (err != KR_OK)
+		return err;
 	rule->backend = b;
 	bs->count++;
 	return KR_OK;
@@ -63,7 +55,7 @@ struct kr_backend *kr_backends_find(const struct kr_backends *bs,
 				    const char *ns)
 {
 	for (size_t i = 0; i < bs->count; i++)
-		if (regexec(&bs->rules[i].regex, ns, 0, NULL, 0) == 0)
+		if (kr_pattern_matches(&bs->rules[i].pattern, ns))
 			return bs->rules[i].backend;
 	return NULL;
 }

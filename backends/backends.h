@@ -11,8 +11,9 @@
 #include <stddef.h>
 
 #include "backends/backend.h"
+#include "core/pattern.h"
 
-enum { KR_BACKENDS_MAX = 64, KR_BACKENDS_ERROR_MAX = 256 };
+enum { KR_BACKENDS_MAX = 64, KR_BACKENDS_ERROR_MAX = KR_PATTERN_ERROR_MAX };
 
 struct kr_backends;
 

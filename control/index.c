@@ -410,7 +410,7 @@ bool kr_index_is_immutable(const struct kr_index *ix,
 
 	(void)snprintf(name, sizeof(name), "%s:%s", e->repo, e->tag);
 	for (uint32_t i = 0; i < ix->immutable_count; i++)
-		if (regexec(&ix->immutable[i], name, 0, NULL, 0) == 0)
+		if (kr_pattern_matches(&ix->immutable[i], name))
 			return true;
 	return false;
 }
@@ -420,16 +420,15 @@ static enum kr_err compile_rules(struct kr_index *ix)
 	const struct kr_index_opts *o = &ix->opts;
 
 	for (uint32_t i = 0; i < o->immutable_count; i++) {
-		char why[128];
-		const int rc = regcomp(&ix->immutable[i], o->immutable[i],
-				       REG_EXTENDED | REG_NOSUB);
+		char why[KR_PATTERN_ERROR_MAX] = "";
+		const enum kr_err err =
+			kr_pattern_init(&ix->immutable[i], "tags.immutable", i,
+					o->immutable[i], why);
 
-		if (rc != 0) {
-			(void)regerror(rc, NULL, why, sizeof(why));
-			kr_log_error("index", "not a regular expression",
-				     KR_STR("immutable", o->immutable[i]),
-				     KR_STR("why", why));
-			return KR_E_CONFIG;
+		if (err != KR_OK) {
+			kr_log_error("index", "rule cannot be used",
+				     KR_ERR("err", err), KR_STR("text", why));
+			return err;
 		}
 		ix->immutable_count++;
 	}
@@ -497,6 +496,6 @@ void kr_index_close(struct kr_index *ix)
 		drop(ix, KR_CONTAINER_OF(it, struct cached, link));
 	kr_digest_map_close(&ix->cache);
 	for (uint32_t i = 0; i < ix->immutable_count; i++)
-		regfree(&ix->immutable[i]);
+		kr_pattern_fini(&ix->immutable[i]);
 	free(ix);
 }

@@ -9,7 +9,6 @@
 #ifndef KR_CONTROL_INDEX_INTERNAL_H
 #define KR_CONTROL_INDEX_INTERNAL_H
 
-#include <regex.h>
 #include <sqlite3.h>
 #include <stdbool.h>
 
@@ -17,6 +16,7 @@
 #include "control/index.h"
 #include "core/list.h"
 #include "core/map.h"
+#include "core/pattern.h"
 
 enum { KR_INDEX_NAMES_MAX = 512 * 1024 }; /* bytes of one list */
 
@@ -26,7 +26,7 @@ struct kr_index {
 	struct kr_hlc clock;
 	struct kr_digest_map cache; /* of tags, by the hash of the name */
 	struct kr_list by_use;
-	regex_t immutable[KR_INDEX_IMMUTABLE_MAX];
+	struct kr_pattern immutable[KR_INDEX_IMMUTABLE_MAX];
 	uint32_t immutable_count; /* compiled */
 };
 

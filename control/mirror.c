@@ -12,7 +12,6 @@
  */
 #include "control/mirror.h"
 
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "core/log.h"
 #include "core/map.h"
 #include "core/metrics.h"
+#include "core/pattern.h"
 
 #define TIMEOUT_NS UINT64_C(3000000000)
 
@@ -34,7 +34,7 @@ struct kr_mirror_source {
 };
 
 struct rule {
-	regex_t regex;
+	struct kr_pattern pattern;
 	struct kr_freshness policy;
 };
 
@@ -85,7 +85,7 @@ static struct kr_freshness policy_of(const struct kr_mirror *m,
 				     const char *repo)
 {
 	for (uint32_t i = 0; i < m->rule_count; i++)
-		if (regexec(&m->rules[i].regex, repo, 0, NULL, 0) == 0)
+		if (kr_pattern_matches(&m->rules[i].pattern, repo))
 			return m->rules[i].policy;
 	return (struct kr_freshness){ .cache_ns = 0, .stale = true };
 }
@@ -457,19 +457,15 @@ static void add_metrics(struct kr_mirror *m)
 static enum kr_err add_rule(struct kr_mirror *m, const struct kr_mirror_rule *r)
 {
 	struct rule *rule = &m->rules[m->rule_count];
-	const int rc =
-		regcomp(&rule->regex, r->repository, REG_EXTENDED | REG_NOSUB);
-	char why[128];
+	char why[KR_PATTERN_ERROR_MAX] = "";
+	const enum kr_err err =
+		kr_pattern_init(&rule->pattern, "tags.freshness", m->rule_count,
+				r->repository, why);
 
-	if (rc == REG_ESPACE)
-		return KR_E_NOMEM;
-	if (rc != 0) {
-		(void)regerror(rc, NULL, why, sizeof(why));
-		kr_log_error("mirror", "not a regular expression",
-			     KR_STR("key", "tags.freshness"),
-			     KR_STR("repository", r->repository),
-			     KR_STR("why", why));
-		return KR_E_CONFIG;
+	if (err != KR_OK) {
+		kr_log_error("mirror", "rule cannot be used",
+			     KR_ERR("err", err), KR_STR("text", why));
+		return err;
 	}
 	rule->policy = r->policy;
 	m->rule_count++;
@@ -526,6 +522,6 @@ void kr_mirror_close(struct kr_mirror *m)
 		kr_io_turn(m->io);
 	kr_digest_map_close(&m->by_name);
 	for (uint32_t i = 0; i < m->rule_count; i++)
-		regfree(&m->rules[i].regex);
+		kr_pattern_fini(&m->rules[i].pattern);
 	free(m);
 }

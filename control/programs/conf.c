@@ -2,13 +2,13 @@
 #include "control/programs/conf.h"
 
 #include <getopt.h>
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/mirror.h"
 #include "core/log.h"
+#include "core/pattern.h"
 #include "peerwire/msg.h"
 
 /*
@@ -192,37 +192,33 @@ static enum kr_err check_upstreams(const struct kr_conf *c,
 	return KR_OK;
 }
 
-static enum kr_err check_regex(const char *key, size_t entry, const char *text,
-			       struct kr_config_error *ce)
+static enum kr_err check_pattern(const char *key, size_t index,
+				 const char *text, struct kr_config_error *ce)
 {
-	regex_t regex;
-	char why[128];
-	const int rc = regcomp(&regex, text, REG_EXTENDED | REG_NOSUB);
+	struct kr_pattern p;
+	const enum kr_err err = kr_pattern_init(&p, key, index, text, ce->text);
 
-	if (rc == 0) {
-		regfree(&regex);
-		return KR_OK;
-	}
-	(void)regerror(rc, NULL, why, sizeof(why));
-	(void)snprintf(ce->text, sizeof(ce->text),
-		       "key `%s`: entry %zu: expected a POSIX extended regular "
-		       "expression, got \"%.200s\" (%s)",
-		       key, entry + 1, text, why);
-	return KR_E_CONFIG;
+	if (err == KR_OK)
+		kr_pattern_fini(&p);
+	return err;
 }
 
-static enum kr_err check_regexes(const struct kr_conf *c,
-				 struct kr_config_error *ce)
+static enum kr_err check_patterns(const struct kr_conf *c,
+				  struct kr_config_error *ce)
 {
 	const struct kr_conf_backend *backends = c->backends.list;
 	const struct kr_conf_freshness *rules = c->freshness.list;
 	enum kr_err err = KR_OK;
 
 	for (size_t i = 0; err == KR_OK && i < c->backends.count; i++)
-		err = check_regex("backends", i, backends[i].namespace_regex,
-				  ce);
+		err = check_pattern("backends", i, backends[i].namespace_regex,
+				    ce);
 	for (size_t i = 0; err == KR_OK && i < c->freshness.count; i++)
-		err = check_regex("tags.freshness", i, rules[i].repository, ce);
+		err = check_pattern("tags.freshness", i, rules[i].repository,
+				    ce);
+	for (size_t i = 0; err == KR_OK && i < c->immutable_tags.count; i++)
+		err = check_pattern("tags.immutable", i,
+				    c->immutable_tags.list[i], ce);
 	return err;
 }
 
@@ -270,7 +266,7 @@ static enum kr_err check_whole(enum kr_role role, const struct kr_conf *c,
 
 	if (check_name("cluster", c->cluster, 1, ce) != KR_OK ||
 	    check_name("zone", c->zone, 0, ce) != KR_OK ||
-	    check_upstreams(c, ce) != KR_OK || check_regexes(c, ce) != KR_OK ||
+	    check_upstreams(c, ce) != KR_OK || check_patterns(c, ce) != KR_OK ||
 	    check_threads(role, c, ce) != KR_OK ||
 	    check_advertise(role, c, ce) != KR_OK)
 		return KR_E_CONFIG;

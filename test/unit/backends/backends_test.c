@@ -49,6 +49,7 @@ static void test_a_bad_expression_is_explained(void **state)
 	assert_int_equal(kr_backends_open(&bs), KR_OK);
 	assert_int_equal(kr_backends_add(bs, "library/(", &a, error),
 			 KR_E_CONFIG);
+	assert_non_null(strstr(error, "`backends`: entry 1"));
 	assert_non_null(strstr(error, "library/("));
 	assert_null(kr_backends_find(bs, "library/("));
 	kr_backends_close(bs);

@@ -140,6 +140,8 @@ static void what_is_no_regular_expression_is_named(void **state)
 				   "{repository: \"(b\"}]}\n";
 	static const char backend[] = "store: {dir: /x}\n"
 				      "backends: [{namespace: \"[c\"}]\n";
+	static const char tag[] = "store: {dir: /x}\n"
+				  "tags: {immutable: [\"^prod/\", \"d)(\"]}\n";
 	char said[512];
 
 	(void)state;
@@ -149,6 +151,10 @@ static void what_is_no_regular_expression_is_named(void **state)
 	assert_non_null(strstr(said, "(b"));
 	assert_err(load_file(backend, "zone=z", said), KR_E_CONFIG);
 	assert_non_null(strstr(said, "backends"));
+	assert_err(load_file(tag, "zone=z", said), KR_E_CONFIG);
+	assert_non_null(strstr(said, "tags.immutable"));
+	assert_non_null(strstr(said, "entry 2"));
+	assert_non_null(strstr(said, "d)("));
 }
 
 int main(void)
