@@ -86,3 +86,20 @@ void kr_hosts_self(const struct kr_conf *c, enum kr_peer_role role,
 	(void)snprintf(ret->zone, sizeof(ret->zone), "%.64s", c->zone);
 	(void)snprintf(ret->cluster, sizeof(ret->cluster), "%.64s", c->cluster);
 }
+
+enum kr_err kr_hosts_pusher(struct kr_runtime *rt, enum kr_peer_role role,
+			    const struct kr_peer_id *id, struct kr_transfer *t,
+			    struct kr_origins *origins, struct kr_pusher **ret)
+{
+	struct kr_pusher_opts opts = {
+		.io = rt->io,
+		.origins = origins,
+		.transfer = t,
+		.write_quorum = (uint32_t)rt->conf.write_quorum,
+		.ingest_timeout_ns = rt->conf.ingest_timeout_ns,
+	};
+
+	kr_hosts_self(&rt->conf, role, id, kr_transfer_addr(t).port,
+		      &opts.self);
+	return kr_pusher_open(&opts, ret);
+}

@@ -7,6 +7,7 @@
 #include "control/indexes.h"
 #include "control/origins.h"
 #include "control/programs/runtime.h"
+#include "control/push.h"
 #include "control/tracker_msg.h"
 #include "control/trackers.h"
 
@@ -22,5 +23,14 @@ KR_NODISCARD enum kr_err kr_hosts_trackers(struct kr_runtime *rt,
 void kr_hosts_self(const struct kr_conf *c, enum kr_peer_role role,
 		   const struct kr_peer_id *id, uint16_t port,
 		   struct kr_tracker_msg_peer *ret);
+
+/* What @t has is pushed to @origins (both borrowed), as configured, by us: a
+ * @role with that @id. */
+KR_NODISCARD enum kr_err kr_hosts_pusher(struct kr_runtime *rt,
+					 enum kr_peer_role role,
+					 const struct kr_peer_id *id,
+					 struct kr_transfer *t,
+					 struct kr_origins *origins,
+					 struct kr_pusher **ret);
 
 #endif

@@ -167,18 +167,10 @@ static enum kr_err open_owners(struct role *r)
 
 static enum kr_err open_uploads(struct role *r)
 {
-	struct kr_pusher_opts pusher = {
-		.io = r->rt.io,
-		.origins = r->origins,
-		.transfer = r->transfer,
-		.write_quorum = (uint32_t)r->rt.conf.write_quorum,
-		.ingest_timeout_ns = r->rt.conf.ingest_timeout_ns,
-	};
-	enum kr_err err;
+	const enum kr_err err =
+		kr_hosts_pusher(&r->rt, KR_PEER_ORIGIN, &r->id, r->transfer,
+				r->origins, &r->pusher);
 
-	kr_hosts_self(&r->rt.conf, KR_PEER_ORIGIN, &r->id,
-		      kr_transfer_addr(r->transfer).port, &pusher.self);
-	err = kr_pusher_open(&pusher, &r->pusher);
 	if (err != KR_OK)
 		return err;
 	const struct kr_uploads_opts uploads = {

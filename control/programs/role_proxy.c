@@ -63,20 +63,11 @@ static void bad_peer(void *ctx, struct kr_blob *b, const struct kr_peer_id *id,
 		     KR_STR("do", "check the disk of that origin"));
 }
 
-static enum kr_err open_push(struct role *r, const struct kr_peer_id *id)
+static enum kr_err open_uploads(struct role *r, const struct kr_peer_id *id)
 {
-	struct kr_pusher_opts pusher = {
-		.io = r->rt.io,
-		.origins = r->origins,
-		.transfer = r->transfer,
-		.write_quorum = (uint32_t)r->rt.conf.write_quorum,
-		.ingest_timeout_ns = r->rt.conf.ingest_timeout_ns,
-	};
-	enum kr_err err;
+	const enum kr_err err = kr_hosts_pusher(
+		&r->rt, KR_PEER_PROXY, id, r->transfer, r->origins, &r->pusher);
 
-	kr_hosts_self(&r->rt.conf, KR_PEER_PROXY, id,
-		      kr_transfer_addr(r->transfer).port, &pusher.self);
-	err = kr_pusher_open(&pusher, &r->pusher);
 	if (err != KR_OK)
 		return err;
 	const struct kr_uploads_opts uploads = {
@@ -117,7 +108,7 @@ static enum kr_err open_parts(struct role *r)
 	if (err == KR_OK)
 		err = kr_runtime_swarm(&r->rt, &opts, &r->store, &r->transfer);
 	if (err == KR_OK)
-		err = open_push(r, &opts.id);
+		err = open_uploads(r, &opts.id);
 	return err;
 }
 
