@@ -12,7 +12,6 @@
 #include "core/rand.h"
 
 enum {
-	WANT = 50,
 	/* One announce: what is more becomes urgent, and goes with the next. */
 	ROUND_BLOBS_MAX = 512,
 };
@@ -115,7 +114,7 @@ static void add_blob(void *ctx, struct kr_blob *b)
 		.digest = *d,
 		.complete = kr_blob_complete(b),
 		.degree = r->t->leech_only ? UINT32_MAX : progress.neighbours,
-		.want = kr_blob_complete(b) ? 0 : WANT,
+		.want = kr_blob_complete(b) ? 0 : KR_TRACKER_WANT_MAX,
 	};
 	(void)snprintf(m->ns, sizeof(m->ns), "%s", kr_blob_ns(b));
 }

@@ -40,6 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (kr_metainfo_decode(heap, data, size, &m) != KR_OK)
 		return 0;
 	check_parts(&m);
+	kr_assert(m.encoded_len == size && memcmp(m.encoded, data, size) == 0);
 	const size_t cap = kr_metainfo_encoded_max(&m);
 	uint8_t *buf = malloc(cap);
 	if (buf == NULL)
