@@ -175,6 +175,8 @@ static void refilled(struct kr_refill_wait *w, enum kr_err err)
 			err == KR_E_NOTFOUND
 				? "neither the store nor the storage "
 				  "backend has the blob"
+			: err == KR_E_BUSY
+				? "looked for in another repository: ask again"
 				: "the storage backend could not give it");
 		return;
 	}

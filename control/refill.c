@@ -142,7 +142,10 @@ static void answer(struct fetch *f, enum kr_err err)
 		struct kr_refill_wait *w = KR_CONTAINER_OF(
 			f->waits.next, struct kr_refill_wait, link);
 		kr_list_del(&w->link);
-		w->done(w, err);
+		w->done(w,
+			w->joined_other && err != KR_OK && err != KR_E_CANCELED
+				? KR_E_BUSY
+				: err);
 	}
 	free(f);
 }
@@ -189,6 +192,7 @@ enum kr_err kr_refill_want(struct kr_refill *r, struct kr_refill_wait *w,
 	struct fetch *f = kr_digest_map_get(&r->by_digest, d);
 
 	w->done = done;
+	w->joined_other = f != NULL && strcmp(f->ns, ns) != 0;
 	if (f != NULL) {
 		kr_list_add_tail(&f->waits, &w->link);
 		return KR_OK;

@@ -2,7 +2,7 @@
  * control/refill.h - blobs on their way from the storage backend of their
  * namespace into an origin's store, because somebody asks for them.
  *
- * Equal questions at the same time are one fetch.  The bytes are verified
+ * Questions for one digest at the same time are one fetch.  The bytes are verified
  * against the digest before anything of the blob becomes visible; its metainfo
  * is made in the same pass.  KR_REFILL_MAX fetches run at a time, the others wait.
  *
@@ -11,6 +11,7 @@
 #ifndef KR_CONTROL_REFILL_H
 #define KR_CONTROL_REFILL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "backends/backends.h"
@@ -37,6 +38,8 @@ void kr_refill_close(struct kr_refill *r);
  * KR_OK           the blob and its metainfo are in the store
  * KR_E_NOTFOUND   the backend does not have it, or @ns has no backend
  * KR_E_DIGEST     what the backend has under that name is something else
+ * KR_E_BUSY       a fetch for another namespace was under way, and failed,
+ *                 which says nothing of @ns: ask again
  * others          the backend's or the store's
  */
 struct kr_refill_wait;
@@ -44,6 +47,7 @@ typedef void kr_refill_fn(struct kr_refill_wait *w, enum kr_err err);
 struct kr_refill_wait { /* embedded by the caller, lent until done */
 	struct kr_list link;
 	kr_refill_fn *done;
+	bool joined_other; /* the fetch is for another namespace */
 };
 /* KR_E_NOMEM: done will not come. */
 KR_NODISCARD enum kr_err kr_refill_want(struct kr_refill *r,

@@ -1,7 +1,8 @@
 /*
  * Metainfos: from the cache, or from the origins of the blob, one after the
  * other in ring order.  Whoever asks for the same blob meanwhile waits for the
- * same answer.
+ * same answer; that it was not found in one namespace is none for another, which
+ * may have another storage backend.
  *
  *	ask -> cached, and an origin said so just now? -> reply
  *	        | no
@@ -76,6 +77,10 @@ static void end_question(struct metainfo_question *q, struct kr_bytes result,
 		kr_list_del(it);
 		if (err == KR_OK)
 			kr_rpc_reply(w->req, result);
+		else if (err == KR_E_NOTFOUND && w->of_other_ns)
+			kr_rpc_fail(w->req, KR_E_BUSY,
+				    "looked for in another repository: ask "
+				    "again");
 		else
 			kr_rpc_fail(w->req, err, text);
 		free(w);
@@ -160,6 +165,7 @@ static void ask_upstream(struct kr_tracker_service *s,
 		return;
 	}
 	w->req = req;
+	w->of_other_ns = strcmp(q->ref.ns, ref->ns) != 0;
 	kr_list_init(&w->link);
 	kr_list_add_tail(&q->waiting, &w->link);
 	s->joined += !fresh;

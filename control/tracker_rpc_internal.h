@@ -27,6 +27,7 @@ struct metainfo_question {
 struct metainfo_waiter {
 	struct kr_list link;
 	struct kr_rpc_request *req;
+	bool of_other_ns; /* than the question that it waits for */
 };
 
 /* An answer, kept. */

@@ -119,6 +119,26 @@ static void what_no_backend_has_is_not_found(void **state)
 	kr_refill_close(r);
 }
 
+static void what_one_namespace_lacks_is_not_said_of_another(void **state)
+{
+	struct world *w = *state;
+	const struct kr_digest d = have_object(w, 'a');
+	struct kr_refill *r = open_refill(w);
+	struct question without, with;
+
+	want(r, &without, "other/app", &d); /* has no backend */
+	want(r, &with, "team/app", &d);
+	turn_until(w, without.done && with.done);
+	assert_err(without.err, KR_E_NOTFOUND);
+	assert_err(with.err, KR_E_BUSY);
+	want(r, &with, "team/app", &d);
+	want(r, &without, "other/app", &d);
+	turn_until(w, without.done && with.done);
+	assert_ok(with.err);
+	assert_ok(without.err); /* it is here now */
+	kr_refill_close(r);
+}
+
 static void closing_answers_everybody(void **state)
 {
 	struct world *w = *state;
@@ -166,6 +186,7 @@ int main(void)
 		T(equal_questions_are_one_fetch),
 		T(bytes_that_are_another_blob_are_not_used),
 		T(what_no_backend_has_is_not_found),
+		T(what_one_namespace_lacks_is_not_said_of_another),
 		T(closing_answers_everybody),
 		T(whoever_stops_waiting_hears_nothing),
 #undef T

@@ -17,6 +17,7 @@
 #include "control/tracker_msg.h"
 #include "control/tracker_rpc.h"
 #include "core/clock.h"
+#include "core/list.h"
 #include "uring/ring.h"
 
 #define MS  UINT64_C(1000000)
@@ -573,6 +574,54 @@ static void test_equal_questions_are_one_upstream(void **state)
 	assert_int_equal(f->err, KR_OK);
 }
 
+struct asker {
+	struct kr_rpc_call call;
+	enum kr_err err;
+	bool done;
+};
+
+static void on_asked(struct kr_rpc_call *call, enum kr_err err,
+		     struct kr_bytes result, const char *text)
+{
+	struct asker *a = KR_CONTAINER_OF(call, struct asker, call);
+
+	(void)result;
+	(void)text;
+	a->err = err;
+	a->done = true;
+}
+
+static void test_not_found_in_a_repository_is_no_word_about_another(
+	void **state)
+{
+	static const char *const repos[] = { "library/x", "team/y" };
+	struct fixture *f = *state;
+	const struct kr_digest d = blob(4);
+	uint8_t buf[KR_ORIGIN_MSG_REF_MAX];
+	struct asker askers[2] = { 0 };
+	struct kr_mp_writer w;
+
+	for (uint8_t i = 0; i < ORIGINS; i++)
+		f->origins[i].holds = true;
+	for (int i = 0; i < 2; i++) {
+		kr_mp_w_init(&w, buf, sizeof(buf));
+		kr_origin_msg_ref_encode(&w, repos[i], &d);
+		kr_rpc_call(f->client, &askers[i].call, "tracker.metainfo",
+			    (struct kr_bytes){ buf, w.len }, 5 * SEC, on_asked);
+	}
+	wait_joined(f, 1);
+	for (uint8_t i = 0; i < ORIGINS; i++) {
+		f->origins[i].holds = false;
+		if (f->origins[i].held != NULL)
+			kr_rpc_fail(f->origins[i].held, KR_E_NOTFOUND, "no");
+	}
+	for (int i = 0; i < 500 && !(askers[0].done && askers[1].done); i++)
+		turn_for(f, 10 * MS);
+	assert_true(askers[0].done && askers[1].done);
+	assert_int_equal(askers[0].err, KR_E_NOTFOUND);
+	assert_int_equal(askers[1].err, KR_E_BUSY);
+}
+
 static void test_a_slow_origin_is_passed_over(void **state)
 {
 	struct fixture *f = *state;
@@ -652,6 +701,7 @@ int main(void)
 		T(test_origins_are_asked_for_those_sent_to_them),
 		T(test_a_known_metainfo_outlives_the_origins),
 		T(test_equal_questions_are_one_upstream),
+		T(test_not_found_in_a_repository_is_no_word_about_another),
 		T(test_a_slow_origin_is_passed_over),
 		T(test_a_blob_that_nobody_has_is_not_found),
 		T(test_origins_that_are_all_away_are_no_answer),
