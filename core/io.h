@@ -62,6 +62,8 @@ struct kr_op { /* fields are private to the implementation of kr_io */
 	uint32_t head_bytes; /* of buf, that go before the file's */
 	uint32_t hot_bytes;  /* up to there the file was in memory */
 	uint64_t hot_ns;     /* then */
+	uint32_t pipe_bytes; /* of the file, in the pipe */
+	uint32_t cold_bytes; /* to be sent as from a disk */
 	struct kr_op *next;
 	struct kr_op *prev;
 	struct kr_op_list *list; /* where it waits, NULL: nowhere */

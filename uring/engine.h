@@ -8,7 +8,7 @@
  *	kr_io_x() ---> [slot?] ---------> SQE ----------------> finish -> done()
  *	                 | none             ^                     ^
  *	                 v                  | more to do          |
- *	              waiting            runnable             finished (result
+ *	              waiting         runnable, cold          finished (result
  *	              (FIFO)             (FIFO)               known early, FIFO)
  *
  * A request holds its slot from start to finish and has at most one SQE in
@@ -34,9 +34,11 @@
 
 enum {
 	KR_TURN_INLINE_BYTES = 4 << 20, /* sent inline before others go on */
-	KR_PIPE_BYTES = 1 << 20,        /* read from a disk in one go */
-	KR_SQE_BYTES_MAX = 1 << 30,     /* a completion's result is an int */
-	KR_RECV_GROUP = 0,              /* id of the receive buffer ring */
+	KR_TURN_COLD_BYTES = 1 << 20, /* the same, of what a disk is read for */
+	KR_COLD_RUN_BYTES = 256 << 20, /* so long after the disk was asked */
+	KR_PIPE_BYTES = 1 << 20,       /* read from a disk in one go */
+	KR_SQE_BYTES_MAX = 1 << 30,    /* a completion's result is an int */
+	KR_RECV_GROUP = 0,             /* id of the receive buffer ring */
 };
 
 struct kr_op_list {
@@ -132,6 +134,7 @@ struct kr_io {
 	struct kr_op_slots slots;
 	struct kr_op_list waiting;  /* for a slot */
 	struct kr_op_list runnable; /* have a step to take */
+	struct kr_op_list cold;     /* the same, after them */
 	struct kr_op_list finished; /* op->err is known, done() is due */
 	struct kr_op_list paused;   /* listeners: out of descriptors */
 	uint32_t active_count;      /* started and not done */

@@ -160,7 +160,10 @@ void kr_op_start_finished(struct kr_io *io, struct kr_op *op,
 
 void kr_op_run_later(struct kr_io *io, struct kr_op *op)
 {
-	kr_op_list_append(&io->runnable, op);
+	kr_op_list_append(op->kind == KR_OP_SEND_FILE && op->cold_bytes > 0
+				  ? &io->cold
+				  : &io->runnable,
+			  op);
 }
 
 void kr_op_finish_later(struct kr_io *io, struct kr_op *op, enum kr_err err)
@@ -313,10 +316,27 @@ static void send_inline(struct kr_io *io)
 		 io->inline_bytes < KR_TURN_INLINE_BYTES);
 }
 
+/* Last, and little: who came meanwhile and wants what is in memory waits for
+ * this.  Steps that only ask the disk count nothing. */
+static void serve_cold(struct kr_io *io)
+{
+	io->inline_bytes = 0;
+	for (uint32_t n = io->cold.count; n > 0; n--) {
+		if (io->cold.count == 0 ||
+		    io->inline_bytes >= KR_TURN_COLD_BYTES)
+			break;
+		struct kr_op *op = pop(&io->cold);
+
+		kinds[op->kind]->step(io, op);
+	}
+	deliver_finished(io);
+}
+
 static bool has_work(const struct kr_io *io)
 {
-	return io->runnable.count > 0 || io->finished.count > 0 ||
-	       kr_pipes_has_news(&io->pipes) || kr_arena_has_news(&io->arena);
+	return io->runnable.count > 0 || io->cold.count > 0 ||
+	       io->finished.count > 0 || kr_pipes_has_news(&io->pipes) ||
+	       kr_arena_has_news(&io->arena);
 }
 
 static int wait_until(struct kr_io *io, uint64_t at_ns)
@@ -361,6 +381,7 @@ void kr_io_turn(struct kr_io *io)
 	kr_arena_wake(io);
 	kr_pipes_wake(io);
 	send_inline(io);
+	serve_cold(io);
 	kr_ring_stats_flush(io);
 	io->turning = false;
 }

@@ -10,6 +10,7 @@
  *	        | yes
  *	        v
  *	   SPLICE file->pipe, in an io-wq worker, which may wait for the disk
+ *	        | runnable
  *	        v
  *	   splice(2) pipe->socket, not waiting; what the socket does not take is
  *	   thrown away: it is in the page cache now, so the hot path sends it
@@ -18,6 +19,10 @@
  * reactor waits for neither, and pipes go back empty.  A linked chain
  * [SPLICE, POLL_ADD, SPLICE] would hold its pipe as long as its peer stalls,
  * and a few stalled peers would then stop all others.
+ *
+ * Who reads from a disk is served last in a turn, and 1 MiB: those who ask for
+ * what is in memory are not to wait for more of his.  That holds too for what
+ * the kernel has read ahead for him (KR_COLD_RUN_BYTES).
  *
  * sendfile(2) and splice(2) to a closed socket raise SIGPIPE; kr_ring_open
  * blocks it in this thread.
@@ -38,6 +43,7 @@
 enum stage {
 	STAGE_SEND, /* nothing held */
 	STAGE_FILL, /* op->pipe is ours, the disk is being read */
+	STAGE_FULL, /* op->pipe is ours and holds op->pipe_bytes */
 };
 
 /* ---- the pipes */
@@ -171,6 +177,7 @@ static void send_cold(struct kr_io *io, struct kr_op *op)
 {
 	struct kr_pipes *ps = &io->pipes;
 
+	op->cold_bytes = KR_COLD_RUN_BYTES;
 	if (ps->free_count == 0) {
 		io->stats.pipe_waits++;
 		kr_op_list_append(&ps->waiting, op);
@@ -196,6 +203,7 @@ static void send_cold(struct kr_io *io, struct kr_op *op)
 static void account(struct kr_io *io, struct kr_op *op, uint32_t n)
 {
 	op->moved_bytes += n;
+	op->cold_bytes -= n < op->cold_bytes ? n : op->cold_bytes;
 	io->inline_bytes += n;
 	io->stats.spliced_bytes += n;
 }
@@ -213,9 +221,10 @@ static void go_on(struct kr_io *io, struct kr_op *op, bool is_full)
 		kr_op_run_later(io, op);
 }
 
-static void pipe_to_socket(struct kr_io *io, struct kr_op *op, uint32_t left)
+static void pipe_to_socket(struct kr_io *io, struct kr_op *op)
 {
 	const struct kr_pipe *p = &io->pipes.table[op->pipe];
+	uint32_t left = op->pipe_bytes;
 	int errnum = 0;
 
 	while (left > 0 && errnum == 0) {
@@ -241,7 +250,9 @@ static void pipe_to_socket(struct kr_io *io, struct kr_op *op, uint32_t left)
 static void complete_fill(struct kr_io *io, struct kr_op *op, int res)
 {
 	if (res > 0 && !op->canceled) {
-		pipe_to_socket(io, op, (uint32_t)res);
+		op->stage = STAGE_FULL;
+		op->pipe_bytes = (uint32_t)res;
+		kr_op_run_later(io, op);
 		return;
 	}
 	give_pipe(io, op, res > 0 ? (uint32_t)res : 0);
@@ -323,12 +334,19 @@ static void step_send_file(struct kr_io *io, struct kr_op *op)
 		fill_pipe(io, op);
 		return;
 	}
+	if (op->stage == STAGE_FULL) {
+		pipe_to_socket(io, op);
+		return;
+	}
 	if (!send_head(io, op))
 		return;
 	/* As much as a turn may send: the last bytes of each sendfile(2) are
 	 * pushed out, and wake the reader, who is better left to read. */
-	if (want > KR_TURN_INLINE_BYTES)
-		want = KR_TURN_INLINE_BYTES;
+	const uint32_t max =
+		op->cold_bytes > 0 ? KR_TURN_COLD_BYTES : KR_TURN_INLINE_BYTES;
+
+	if (want > max)
+		want = max;
 	if (is_hot(io, op, want))
 		send_hot(io, op, want);
 	else
@@ -348,9 +366,17 @@ static void complete_send_file(struct kr_io *io, struct kr_op *op, int res,
 		kr_op_run_later(io, op); /* the turn's budget decides when */
 }
 
+/* Canceled while its bytes were in the pipe. */
+static void undo_send_file(struct kr_io *io, struct kr_op *op)
+{
+	if (op->stage == STAGE_FULL)
+		give_pipe(io, op, op->pipe_bytes);
+}
+
 const struct kr_op_kind kr_kind_send_file = { .name = "send_file",
 					      .step = step_send_file,
-					      .complete = complete_send_file };
+					      .complete = complete_send_file,
+					      .undo = undo_send_file };
 
 void kr_io_send_file(struct kr_io *io, struct kr_op *op, int fd, int file_fd,
 		     uint64_t offset_bytes, uint32_t len_bytes,
@@ -370,6 +396,8 @@ void kr_io_send_headed(struct kr_io *io, struct kr_op *op, int fd,
 	/* Only read from: struct kr_op has one pointer for both ways. */
 	op->buf = (void *)(uintptr_t)head;
 	op->head_bytes = head_len;
+	if (op->file_fd != file_fd)
+		op->cold_bytes = 0;
 	op->file_fd = file_fd;
 	op->offset_bytes = offset_bytes;
 	op->len_bytes = len_bytes;

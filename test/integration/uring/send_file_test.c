@@ -442,6 +442,132 @@ static void test_a_slow_reader_costs_no_memory(void **state)
 	kr_ring_close(io);
 }
 
+/* ---- one who reads from a disk, and others beside him */
+
+enum { SMALL = 64 * 1024 };
+
+/* A request for what is in memory, and what the ring had sent by its end. */
+struct beside {
+	struct call call;
+	struct kr_io *io;
+	uint64_t spliced, completions; /* before, then at the end */
+	struct call *victim;           /* canceled once the disk has answered */
+};
+
+static void beside_done(struct kr_op *op, enum kr_err err, uint32_t n)
+{
+	struct beside *b = (struct beside *)op;
+	const struct kr_ring_stats s = stats_of(b->io);
+
+	assert_ok(err);
+	b->call.count++;
+	b->call.n = n;
+	b->spliced = s.spliced_bytes - b->spliced;
+	b->completions = s.completions - b->completions;
+	if (b->victim != NULL && b->completions > 0)
+		kr_io_cancel(b->io, &b->victim->op);
+}
+
+/* A turn with such a request; it ends within. */
+static void turn_beside(struct beside *b, int fd, int file)
+{
+	const struct kr_ring_stats s = stats_of(b->io);
+
+	b->spliced = s.spliced_bytes;
+	b->completions = s.completions;
+	b->call.count = 0;
+	kr_io_send_file(b->io, &b->call.op, fd, file, 0, SMALL, beside_done);
+	turn_once(b->io);
+	assert_int_equal(b->call.count, 1);
+}
+
+static void drain_socket(struct reader *r)
+{
+	uint64_t before;
+
+	do {
+		before = r->got;
+		read_some(r, SIZE_MAX);
+	} while (r->got != before);
+}
+
+/* The rest of the turn, and little of it, is the cold reader's. */
+static void test_a_cold_reader_is_last_and_gets_little(void **state)
+{
+	struct kr_io *io = open_ring(NULL);
+	struct beside b = { .io = io };
+	int cold = make_file(48 * MIB), hot = make_file(SMALL);
+	struct reader slow = { .want = 48 * MIB }, quick = { 0 };
+	int cold_fds[2], hot_fds[2], both = 0;
+	struct call c = { 0 };
+	(void)state;
+
+	make_cold(cold);
+	tcp_pair(cold_fds);
+	tcp_pair(hot_fds);
+	slow.fd = cold_fds[1];
+	quick.fd = hot_fds[1];
+	start(kr_io_send_file, io, &c, cold_fds[0], cold, 0, 48 * MIB);
+	while (slow.got < slow.want) {
+		const uint64_t before = stats_of(io).spliced_bytes;
+
+		turn_beside(&b, hot_fds[0], hot);
+		const uint64_t sent = stats_of(io).spliced_bytes - before;
+
+		assert_int_equal(b.spliced, SMALL); /* nobody before it */
+		assert_true(sent <= SMALL + MIB);
+		both += sent > SMALL;
+		drain_socket(&slow);
+		quick.offset = 0;
+		drain_socket(&quick);
+	}
+	assert_true(both >= 48);
+	assert_false(slow.wrong || quick.wrong);
+	assert_ok(finish(io, &c));
+	assert_true(stats_of(io).splice_cold > 0);
+	close_pair(cold_fds);
+	close_pair(hot_fds);
+	close(cold);
+	close(hot);
+	kr_ring_close(io);
+}
+
+/* The one pipe holds bytes then, and must come back empty. */
+static void test_cancel_when_the_disk_has_answered(void **state)
+{
+	const struct kr_ring_opts opts = { .pipe_count = 1 };
+	struct kr_io *io = open_ring(&opts);
+	int cold = make_file(4 * MIB), hot = make_file(SMALL);
+	struct reader r = { .offset = MIB, .want = 3 * MIB }, quick = { 0 };
+	int fds[2], hot_fds[2];
+	struct call c = { 0 };
+	struct beside b = { .io = io, .victim = &c };
+	(void)state;
+
+	make_cold(cold);
+	tcp_pair(fds);
+	tcp_pair(hot_fds);
+	r.fd = fds[1];
+	quick.fd = hot_fds[1];
+	start(kr_io_send_file, io, &c, fds[0], cold, 0, MIB);
+	turn_once(io); /* the disk is asked */
+	assert_int_equal(stats_of(io).splice_cold, 1);
+	while (c.count == 0) {
+		turn_beside(&b, hot_fds[0], hot);
+		quick.offset = 0;
+		drain_socket(&quick);
+	}
+	assert_err(finish(io, &c), KR_E_CANCELED);
+	start(kr_io_send_file, io, &c, fds[0], cold, MIB, 3 * MIB);
+	read_all(io, &r);
+	assert_ok(finish(io, &c));
+	close_pair(fds);
+	close_pair(hot_fds);
+	close(cold);
+	close(hot);
+	kr_ring_close(io);
+}
+
 /* ---- cancelling at each stage */
 
 static void test_cancel_before_the_first_step(void **state)
@@ -534,6 +660,8 @@ int main(void)
 		cmocka_unit_test(
 			test_waiting_for_a_pipe_that_is_not_needed_any_more),
 		cmocka_unit_test(test_a_slow_reader_costs_no_memory),
+		cmocka_unit_test(test_a_cold_reader_is_last_and_gets_little),
+		cmocka_unit_test(test_cancel_when_the_disk_has_answered),
 		cmocka_unit_test(test_cancel_before_the_first_step),
 		cmocka_unit_test(test_cancel_while_the_peer_stalls),
 		cmocka_unit_test(
