@@ -120,11 +120,27 @@ static enum kr_err move_bytes(struct kr_wire *c, uint32_t len)
 	return err;
 }
 
+static void on_slow(struct kr_timer *timer);
+
+static void set_timer(struct kr_wire *c)
+{
+	c->tx_timer_ns = c->tx_since_ns + c->tx_left_ns;
+	kr_io_timer_set(c->t->io, &c->tx_timer, c->tx_timer_ns, on_slow);
+}
+
+/* Of the request in flight, or of one that was before it. */
 static void on_slow(struct kr_timer *timer)
 {
 	struct kr_wire *c = KR_CONTAINER_OF(timer, struct kr_wire, tx_timer);
 	struct kr_transfer *t = c->t;
 
+	c->tx_timer_ns = 0;
+	if (!kr_op_busy(&c->tx))
+		return;
+	if (c->tx_since_ns + c->tx_left_ns > kr_transfer_now(t)) {
+		set_timer(c);
+		return;
+	}
 	kr_wire_lose(c, KR_E_TIMEDOUT);
 	kr_transfer_pump(t);
 }
@@ -133,7 +149,6 @@ static void spend_time(struct kr_wire *c)
 {
 	const uint64_t used_ns = kr_transfer_now(c->t) - c->tx_since_ns;
 
-	kr_io_timer_stop(c->t->io, &c->tx_timer);
 	c->tx_left_ns = used_ns < c->tx_left_ns ? c->tx_left_ns - used_ns : 0;
 }
 
@@ -179,11 +194,14 @@ static void on_sent(struct kr_op *op, enum kr_err err, uint32_t n)
 	kr_transfer_pump(t);
 }
 
+/* A timer that rings too early is set anew then: most requests are over by
+ * that time, and to stop it after each would cost more than all it tells. */
 static void limit_time(struct kr_wire *c)
 {
 	c->tx_since_ns = kr_transfer_now(c->t);
-	kr_io_timer_set(c->t->io, &c->tx_timer, c->tx_since_ns + c->tx_left_ns,
-			on_slow);
+	if (c->tx_timer_ns == 0 ||
+	    c->tx_timer_ns > c->tx_since_ns + c->tx_left_ns)
+		set_timer(c);
 }
 
 static void send_slice(struct kr_wire *c, uint32_t len)

@@ -124,6 +124,7 @@ struct kr_wire {
 	uint32_t tx_slice;    /* of now, in flight */
 	uint64_t tx_since_ns; /* it is */
 	uint64_t tx_left_ns;  /* that the socket may take for the rest */
+	uint64_t tx_timer_ns; /* tx_timer rings then; 0: is not set */
 	struct kr_buf pending, moving; /* not started; in flight */
 	bool is_corked, is_shut;
 };

@@ -36,7 +36,7 @@ share_of_core()
 scaling_client() # CONNECTIONS SERVER PORT [CORE]
 {
 	taskset -c "${4:-0-1}" "$BIN/dp_drain" --way peer --port $(($3 + 1)) \
-		--meta "$BLOBS/layer.meta" --connections "$1" --due 48 \
+		--meta "$BLOBS/layer.meta" --connections "$1" --due $((24 << 20)) \
 		--discard 1 --seconds "$SECONDS_EACH" --pids "${PID[$2]}"
 }
 

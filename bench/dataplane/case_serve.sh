@@ -42,7 +42,7 @@ case_serve()
 
 serve_blocks() { drain blocks $BLOCKS / "$CONNS"; }
 
-# 48 blocks, 24 MiB, are what an agent with the default block buffers has asked
+# 24 MiB are what an agent with the default block buffers has asked
 # for while one seeder feeds it as fast as it can.  With fewer than its receive
 # buffer holds (32 MiB here) a client acknowledges each second segment while
 # the server sends it, in the time of the server; those of the others, who
@@ -50,7 +50,7 @@ serve_blocks() { drain blocks $BLOCKS / "$CONNS"; }
 peer_ours()
 {
 	taskset -c 1 "$BIN/dp_drain" --way peer --port $((ORIGIN + 1)) \
-		--meta "$BLOBS/layer.meta" --connections "$CONNS" --due 48 \
+		--meta "$BLOBS/layer.meta" --connections "$CONNS" --due $((24 << 20)) \
 		--seconds "$SECONDS_EACH" --pids "${PID[origin]}"
 }
 

@@ -4,7 +4,7 @@
  *	drain --way http --port N --path /x --connections N --seconds S
  *	      [--warm S] [--gap-us N] [--spread BYTES] [--pids 12,34]
  *	      [--discard 1]
- *	drain --way peer --port N --meta FILE [--due BLOCKS] ...
+ *	drain --way peer --port N --meta FILE [--due BYTES] ...
  *	drain --cpu 12,34      # only the seconds that they have used
  *
  * After --warm seconds a window of --seconds is measured.  Prints one line of

@@ -43,7 +43,8 @@ static void init(struct drain *d, int argc, char **argv)
 	p->block_bytes = KR_BLOCK_BYTES;
 	if (p->block_bytes > p->meta.piece_bytes)
 		p->block_bytes = p->meta.piece_bytes;
-	p->due = (uint32_t)atoi(dp_arg(argc, argv, "--due", "16"));
+	p->due = (uint32_t)atoi(dp_arg(argc, argv, "--due", "8388608")) /
+		 p->block_bytes;
 	d->is_idle = p->due == 0;
 	d->peer = p;
 }
