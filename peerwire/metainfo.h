@@ -24,7 +24,7 @@
 enum {
 	KR_PIECE_BYTES_MIN = 64 * 1024,
 	KR_PIECE_BYTES_MAX = 64 * 1024 * 1024,
-	KR_BLOCK_BYTES = 512 * 1024, /* or the piece, if that is smaller */
+	KR_BLOCK_BYTES = 1024 * 1024, /* or the piece, if that is smaller */
 	KR_METAINFO_PIECES_MAX = 1 << 20,
 	KR_METAINFO_LEN_MAX = 32 * KR_METAINFO_PIECES_MAX + 512,
 };

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "core/err.h"
+#include "peerwire/metainfo.h"
 
 enum kr_policy_unit {
 	KR_POLICY_COUNT,
@@ -50,8 +51,9 @@ X(far_patience_ns, 500 * KR_POLICY_MS, KR_POLICY_NS, "far_patience",           \
   "200 ms: 2.65 copies crossed, as all ask while the swarm begins")            \
 X(conn_requests_max, 128, KR_POLICY_COUNT, NULL,                               \
   "blocks asked of one peer; one 64 MiB piece of 512 KiB blocks fits")         \
-X(block_bytes, 512 * 1024, KR_POLICY_BYTES, NULL,                              \
-  "control frames wait for a block at most; the same in a whole cluster")      \
+X(block_bytes, KR_BLOCK_BYTES, KR_POLICY_BYTES, NULL,                          \
+  "control frames wait for a block at most; the same in a whole cluster; "     \
+  "512 KiB: the same tail for a quarter more messages")                        \
 X(rate_window_ns, 1000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                     \
   "memory of measured rates: long enough to smooth single blocks")             \
 X(rate_default_bytes_per_s, 100 * KR_POLICY_MIB, KR_POLICY_BYTES_PER_S, NULL,  \

@@ -473,8 +473,8 @@ static enum kr_err open_parts(struct kr_io *io, const struct kr_ring_opts *opts)
 	if ((err = kr_recv_ring_init(
 		     io, or_default(opts->recv_buffer_count, 64))) != KR_OK ||
 	    (err = kr_arena_init(
-		     io, or_default(opts->buffer_count, 64),
-		     or_default(opts->buffer_size_bytes, 524288))) != KR_OK)
+		     io, or_default(opts->buffer_count, 32),
+		     or_default(opts->buffer_size_bytes, 1 << 20))) != KR_OK)
 		return err;
 	return kr_probe_judge(&io->features);
 }

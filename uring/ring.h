@@ -26,8 +26,8 @@ struct kr_work_pool;
 struct kr_ring_opts {
 	uint32_t ops_max;           /* requests in flight; 0: 16384 */
 	uint32_t sq_entries;        /* submitted at a time; 0: 1024 */
-	uint32_t buffer_count;      /* block buffers; 0: 64 */
-	uint32_t buffer_size_bytes; /* 0: 524288 */
+	uint32_t buffer_count;      /* block buffers; 0: 32 */
+	uint32_t buffer_size_bytes; /* 0: 1 MiB */
 	uint32_t recv_buffer_count; /* ring buffers of KR_IO_RECV_MAX; 0: 64 */
 	uint32_t pipe_count;        /* pooled pipes for splice; 0: 16 */
 	uint32_t iowq_workers_max;  /* kernel threads; 0: 8 */

@@ -22,7 +22,7 @@
 #include "core/hash.h"
 #include "uring/ring.h"
 
-enum { META_BYTES_MAX = 4 << 20, BUFFERS = 64, BUFFER_BYTES = 512 * 1024 };
+enum { META_BYTES_MAX = 4 << 20, BUFFERS = 32, BUFFER_BYTES = 1024 * 1024 };
 
 struct fetch {
 	struct kr_io *io;

@@ -55,8 +55,8 @@ struct crowd_process {
 enum {
 	CROWD_PROCESSES_MAX = 64,
 	AGENTS_BUFFERS =
-		256, /* block buffers of a process, for all its agents */
-	AGENTS_BUFFER_EACH_BYTES = 512 * 1024,
+		128, /* block buffers of a process, for all its agents */
+	AGENTS_BUFFER_EACH_BYTES = 1024 * 1024,
 	AGENTS_BUFFER_BYTES = AGENTS_BUFFERS * AGENTS_BUFFER_EACH_BYTES,
 };
 

@@ -181,7 +181,7 @@ static const struct {
 	"an HTTP connection without a request is closed after this") },
 { ALL, KR_CONFIG_BYTES(C, memory_bytes, "limits.memory", "96MiB",
 	UINT64_C(16777216), UINT64_MAX, "budget that the tables are checked against") },
-{ PEERS, KR_CONFIG_U64(C, block_buffers, "limits.block_buffers", "64", 16, 4096,
+{ PEERS, KR_CONFIG_U64(C, block_buffers, "limits.block_buffers", "32", 16, 4096,
 	"512 KiB buffers for blocks on their way in") },
 { ALL, KR_CONFIG_U64(C, work_threads, "limits.work_threads", "0", 0, 256,
 	"threads that hash and wait for the disk; 0: one a core") },

@@ -16,10 +16,11 @@
 #include "control/pace.h"
 #include "control/programs/runtime.h"
 #include "control/seeders.h"
+#include "peerwire/metainfo.h"
 
 enum {
-	KR_REACTORS_BUFFER_BYTES = 512 * 1024, /* of a block buffer */
-	KR_REACTORS_AUTO = 4,                  /* no more unless configured */
+	KR_REACTORS_BUFFER_BYTES = KR_BLOCK_BYTES,
+	KR_REACTORS_AUTO = 4,  /* no more unless configured */
 	KR_SEEDER_BUFFERS = 2, /* block buffers of a seeder, which receives no
 				   blocks: as many as a transfer insists on */
 };

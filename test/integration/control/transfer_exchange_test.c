@@ -400,7 +400,7 @@ static void test_open_refuses_what_cannot_work(void **state)
 	o.id.bytes[0] = 9;
 	assert_err(kr_transfer_open(&o, &t), KR_E_EXISTS);
 	o.listen.port = 0;
-	w->policy.block_bytes = MIB; /* buffers have half of that */
+	w->policy.block_bytes = 2 * MIB; /* buffers have half of it */
 	assert_err(kr_transfer_open(&o, &t), KR_E_CONFIG);
 	make_content(&c, 10, 256 * KIB, 430);
 	assert_err(kr_transfer_fetch(h->t, "", &c.meta, 0, &b), KR_E_INVALID);

@@ -20,7 +20,7 @@
 #include "peerwire/node.h"
 #include "test/support/fault_alloc.h"
 
-enum { SCRIPT_ACTS = 256, SCRIPT_OUT = 1 << 20, PIECE = 1 << 20 };
+enum { SCRIPT_ACTS = 256, SCRIPT_OUT = 1 << 20, PIECE = 2 * KR_BLOCK_BYTES };
 
 struct script {
 	struct fault_alloc fa;

@@ -174,13 +174,13 @@ static void test_the_queue_is_told_and_its_end_too(void **state)
 	assert_int_equal(kr_block_head_decode(&h, a->head + KR_FRAME_HEAD_LEN,
 					      KR_BLOCK_HEAD_LEN, &b),
 			 KR_OK);
-	assert_int_equal(b.queued_kib, 512); /* the second block */
+	assert_int_equal(b.queued_kib, KR_BLOCK_BYTES / 1024); /* the second */
 	request(f, 1, 1);
 	f->s->conn = f->conns[1];
 	served(f, 0); /* the second of 0; one of 1 is left */
 	assert_int_equal(script_frame_count(f->s, KR_FRAME_LOAD), 0);
 	kr_node_conn_served(f->s->node, f->s->now_ns, f->conns[1]);
-	f->s->conn = f->conns[0]; /* was told of 512 KiB */
+	f->s->conn = f->conns[0]; /* was told of a block */
 	script_drain(f->s);
 	assert_int_equal(script_frame_count(f->s, KR_FRAME_LOAD), 1);
 }
