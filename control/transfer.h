@@ -144,9 +144,10 @@ void kr_transfer_let_go(struct kr_transfer *t);
 
 /*
  * Refer to blob m->digest, and download it if it is neither complete nor
- * being downloaded.  @m is copied, and kept as it was encoded.  @ns is the repository it is asked for in.
- * Pieces of an earlier run count after they were hashed again.  Where nobody
- * is known yet, need_peers comes (not from inside).
+ * being downloaded.  @m is copied, and kept as it was encoded.  @ns is the
+ * repository it is asked for in.  Pieces of an earlier run count after they
+ * were hashed again.  Where nobody is known yet, need_peers comes (not from
+ * inside).
  *
  * KR_E_INVALID   @ns is empty, longer than KR_NAMESPACE_MAX, or has a byte
  *                that the peer protocol cannot say (kr_msg_is_name)

@@ -167,7 +167,7 @@ ceiling_start() # BLOB
 blocks_start() # BLOB, as peers are sent it
 {
 	start blocks $BLOCKS "$BIN/dp_ceiling" --port $BLOCKS \
-		--file "$BLOBS/$1" --block $((512 << 10))
+		--file "$BLOBS/$1" --block $((1 << 20))
 }
 
 # ---- ours -------------------------------------------------------------------
