@@ -21,10 +21,11 @@ bulk()
 		--connections 64 --spread "$SIZE" --seconds 600
 }
 
-# probe SERVER PORT PATH: one request after the other, 1 ms between them
+# probe SERVER PORT PATH: one request after the other, 1 ms between them.  It
+# is to wait for the server, not for the slice of the other client.
 probe()
 {
-	taskset -c 1 "$BIN/dp_drain" --port "$2" --path "$3" \
+	chrt --fifo 1 taskset -c 1 "$BIN/dp_drain" --port "$2" --path "$3" \
 		--gap-us 1000 --warm 0.1 --seconds "$SECONDS_EACH"
 }
 
