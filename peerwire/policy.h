@@ -53,7 +53,7 @@ X(conn_requests_max, 128, KR_POLICY_COUNT, NULL,                               \
   "blocks asked of one peer; one 64 MiB piece of 512 KiB blocks fits")         \
 X(block_bytes, KR_BLOCK_BYTES, KR_POLICY_BYTES, NULL,                          \
   "control frames wait for a block at most; the same in a whole cluster; "     \
-  "512 KiB: the same tail for a quarter more messages")                        \
+  "512 KiB: the same tail for a tenth more frames")                             \
 X(rate_window_ns, 1000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                     \
   "memory of measured rates: long enough to smooth single blocks")             \
 X(rate_default_bytes_per_s, 100 * KR_POLICY_MIB, KR_POLICY_BYTES_PER_S, NULL,  \
