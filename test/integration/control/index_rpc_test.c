@@ -419,15 +419,23 @@ static void wait_queued(struct fixture *f, struct node *n, int count)
 	assert_int_equal(behind_its_back(n, text), count);
 }
 
+/* A ring, and the address of @b, which is not there. */
+static struct kr_addr begin_without(struct fixture *f, struct node *b)
+{
+	assert_int_equal(open_ring(f), 0);
+	open_node(f, b, loopback(), NULL); /* for its address only */
+	const struct kr_addr addr = b->addr;
+	close_node(b);
+	return addr;
+}
+
 static void test_what_became_of_a_copy_is_written_when_it_can_be(void **state)
 {
 	struct fixture *f = *state;
 	struct node *a = &f->nodes[0], *b = &f->nodes[1];
 
-	assert_int_equal(open_ring(f), 0);
-	open_node(f, b, loopback(), NULL); /* for its address only */
-	const struct kr_addr addr_b = b->addr;
-	close_node(b);
+	const struct kr_addr addr_b = begin_without(f, b);
+
 	open_node(f, a, loopback(), &addr_b);
 	/* The first copy fails, and that cannot be written. */
 	behind_its_back(a, "CREATE TRIGGER one BEFORE UPDATE OF at_work"
@@ -454,10 +462,8 @@ static void test_two_indexes_converge(void **state)
 	struct fixture *f = *state;
 	struct node *a = &f->nodes[0], *b = &f->nodes[1];
 
-	assert_int_equal(open_ring(f), 0);
-	open_node(f, b, loopback(), NULL); /* for its address only */
-	const struct kr_addr addr_b = b->addr;
-	close_node(b);
+	const struct kr_addr addr_b = begin_without(f, b);
+
 	turn_for(f, 20 * MS);
 
 	/* b is away: a's puts wait in its queue, over a restart of a. */
