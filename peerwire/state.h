@@ -208,6 +208,7 @@ struct kr_swarm {
 
 	/* revealing: NULL unless some stream is hiding */
 	uint32_t *revealed_to; /* piece -> handle of the connection; 0: none */
+	bool told_few; /* since there were few, and nothing of it taken back */
 
 	/* readers, rule 11 */
 	uint32_t readers[KR_NODE_READERS_MAX]; /* UINT32_MAX: none */

@@ -229,6 +229,12 @@ static void reveal_more(struct kr_node *n, struct kr_stream *st, uint64_t count,
 	}
 }
 
+static void reveal_few(struct kr_node *n, struct kr_stream *st)
+{
+	st->swarm->told_few = true;
+	reveal_more(n, st, REVEAL_FEW, true);
+}
+
 size_t kr_tell_first_max(const struct kr_swarm *s)
 {
 	return kr_have_encoded_max(s->piece_count);
@@ -262,7 +268,7 @@ static void reveal_behind(struct kr_node *n, struct kr_stream *st,
 		return;
 	st->told_lacks--;
 	if (st->told_lacks < REVEAL_FEW_AHEAD && are_few(n, st->swarm))
-		reveal_more(n, st, REVEAL_FEW, true);
+		reveal_few(n, st);
 }
 
 void kr_reveal_announced(struct kr_node *n, struct kr_stream *st,
@@ -313,7 +319,7 @@ static void reveal_to_few(struct kr_node *n, struct kr_stream *st)
 {
 	if (st->told_open < REVEAL_FEW ||
 	    n->now_ns - st->revealed_ns >= n->pol.reveal_patience_ns)
-		reveal_more(n, st, REVEAL_FEW, true);
+		reveal_few(n, st);
 }
 
 /* Who is alone must not wait for the next tick: the seeder is all it has. */
@@ -323,21 +329,51 @@ void kr_reveal_asked(struct kr_node *n, struct kr_stream *st)
 		return;
 	st->told_open--;
 	if (st->told_open < REVEAL_FEW / 2 && are_few(n, st->swarm))
-		reveal_more(n, st, REVEAL_FEW, true);
+		reveal_few(n, st);
+}
+
+static bool is_asked(const struct kr_stream *st, uint32_t piece)
+{
+	kr_list_for_each (it, &st->conn->uploads) {
+		const struct kr_upload *u =
+			KR_CONTAINER_OF(it, struct kr_upload, in_conn);
+		if (u->stream == st && u->piece == piece)
+			return true;
+	}
+	return false;
+}
+
+/* The few were told of far more than they fetch within a second.  When a crowd
+ * has come, what they did not ask for is for whoever comes. */
+static void reveal_anew(struct kr_stream *st)
+{
+	struct kr_swarm *s = st->swarm;
+
+	for (uint32_t i = 0; st->reveal_open > 0 && i < s->piece_count; i++) {
+		if (s->revealed_to[i] != st->conn->handle || is_asked(st, i))
+			continue;
+		s->revealed_to[i] = 0;
+		st->reveal_open--;
+	}
 }
 
 void kr_reveal_tick(struct kr_node *n, struct kr_swarm *s)
 {
 	const bool few = are_few(n, s);
+	const bool grown = s->told_few && !few;
 
 	if (s->revealed_to == NULL)
 		return;
+	if (grown)
+		s->told_few = false;
 	kr_list_for_each (it, &s->streams) {
 		struct kr_stream *st =
 			KR_CONTAINER_OF(it, struct kr_stream, in_swarm);
 
 		if (!st->hiding || st->state != KR_STREAM_OPEN)
 			continue;
+		if (grown)
+			reveal_anew(st);
 		if (few)
 			reveal_to_few(n, st);
 		else

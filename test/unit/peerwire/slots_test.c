@@ -250,6 +250,39 @@ static void test_a_seeder_in_a_crowd_reveals_distinct_pieces(void **state)
 	script_free(s);
 }
 
+/* The first, alone for a while, was told of everything.  Once a crowd is there,
+ * what it did not ask for is for others. */
+static void test_what_the_first_left_is_for_the_crowd(void **state)
+{
+	struct script *s = script_new(KR_PEER_ORIGIN);
+	const uint64_t alone_ns = s->now_ns + 2000 * KR_POLICY_MS;
+	uint32_t blob;
+	(void)state;
+
+	assert_int_equal(script_add(s, 1, 64, true, 0, &blob), KR_OK);
+	script_accept(s, 60);
+	script_hello(s, 60, KR_PEER_AGENT);
+	script_open(s, 2, 1, 64, KR_HAVE_NONE);
+	while (s->now_ns < alone_ns)
+		script_wait(s, 100 * KR_POLICY_MS);
+	for (uint32_t piece = 0; piece < 4; piece++)
+		script_request(s, KR_FRAME_REQUEST, 2, piece, 0, 2);
+	for (uint8_t i = 1; i < s->policy.reveal_neighbours_min; i++) {
+		script_accept(s, (uint8_t)(60 + i));
+		script_hello(s, (uint8_t)(60 + i), KR_PEER_AGENT);
+		script_open(s, 2, 1, 64, KR_HAVE_NONE);
+		assert_true(opened_set(s) == 0); /* nothing is left */
+	}
+	script_wait(s, s->policy.tick_ns);
+	script_accept(s, 90);
+	script_hello(s, 90, KR_PEER_AGENT);
+	script_open(s, 2, 1, 64, KR_HAVE_NONE);
+	const uint64_t last = opened_set(s);
+	assert_int_equal(__builtin_popcountll(last), s->policy.reveal_pieces);
+	assert_true((last & 0xf) == 0); /* those are on their way */
+	script_free(s);
+}
+
 static void test_a_hidden_neighbour_that_waits_is_told_more(void **state)
 {
 	struct seeding *f = *state;
@@ -277,6 +310,7 @@ int main(void)
 		T(test_what_is_canceled_frees_its_slot),
 		cmocka_unit_test(
 			test_a_seeder_in_a_crowd_reveals_distinct_pieces),
+		cmocka_unit_test(test_what_the_first_left_is_for_the_crowd),
 		O(test_a_hidden_neighbour_that_waits_is_told_more),
 	};
 	return cmocka_run_group_tests_name("slots", tests, NULL, NULL);
