@@ -23,6 +23,7 @@ static const struct {
 	}
 	B(window_min_bytes, 1, 0),
 	B(window_max_bytes, 1, 0),
+	B(window_room_permille, 0, 1000),
 	B(pipeline_peer_pieces, 1, 64),
 	B(pipeline_origin_pieces, 1, 64),
 	B(conn_requests_max, 1, 4096),

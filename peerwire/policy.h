@@ -42,6 +42,10 @@ X(window_min_bytes, 8 * KR_POLICY_MIB, KR_POLICY_BYTES, "window_min",          \
   "below it the pipelines of slow hosts run dry")                              \
 X(window_max_bytes, 64 * KR_POLICY_MIB, KR_POLICY_BYTES, "window_max",         \
   "128 MiB: 10.46 against 10.24, too much is asked of the wrong peers")        \
+X(window_room_permille, 125, KR_POLICY_PERMILLE, NULL,                         \
+  "a full window is filled again when this part of it is free, so that what "  \
+  "is asked of one peer goes out together: each REQUEST that comes alone "     \
+  "wakes it")                                                                  \
 X(pipeline_peer_pieces, 2, KR_POLICY_COUNT, "pipeline_peer",                   \
   "1 starves the tail (10.94), 8 queues at the wrong host (10.30)")            \
 X(pipeline_origin_pieces, 1, KR_POLICY_COUNT, "pipeline_origin",               \

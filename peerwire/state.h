@@ -324,6 +324,7 @@ struct kr_node {
 	bool far_ok;           /* other zones may be asked, */
 	uint64_t far_max;      /* for as much as this at once */
 	uint32_t near_count;   /* open connections within our own zone */
+	bool window_full;      /* after the last ask, and not much less since */
 	uint32_t inflight_count, dial_count;
 	struct kr_meter down;
 	bool broken; /* some connection is */

@@ -407,6 +407,16 @@ static void note_near(struct kr_node *n, uint64_t window)
 			     : window / FAR_PART;
 }
 
+/* Has a full window room worth asking for?  Requests for several pieces that go
+ * out together wake a peer once. */
+static bool has_room(const struct kr_node *n, uint64_t window)
+{
+	const uint64_t room = window / 1000 * n->pol.window_room_permille;
+
+	return n->inflight_bytes < window &&
+	       (!n->window_full || n->inflight_bytes <= window - room);
+}
+
 void kr_swarm_ask(struct kr_node *n)
 {
 	if (!n->ask || n->shutting_down)
@@ -414,8 +424,11 @@ void kr_swarm_ask(struct kr_node *n)
 	n->ask = false;
 	const uint64_t window = kr_window_bytes(n);
 	note_near(n, window);
+	if (!has_room(n, window))
+		return;
 	while (n->inflight_bytes < window && ask_some_blob(n))
 		;
+	n->window_full = n->inflight_bytes >= window;
 	n->ask = false; /* what was just asked changes nothing */
 }
 

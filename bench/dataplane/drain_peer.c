@@ -12,9 +12,11 @@
 #include "core/alloc.h"
 #include "peerwire/metainfo.h"
 #include "peerwire/msg.h"
+#include "peerwire/policy.h"
 
 enum {
 	META_BYTES_MAX = 4 << 20,
+	ASK_BYTES_MAX = 4096,
 	STREAM = 2, /* the dialler's first */
 };
 #define AGAIN_NS (DP_S_NS / 1000)
@@ -22,7 +24,8 @@ enum {
 struct peer {
 	struct kr_metainfo meta;
 	uint32_t block_bytes;
-	uint32_t due; /* blocks asked for at once, by a connection */
+	uint32_t due;  /* blocks asked for at once, by a connection */
+	uint32_t room; /* so many fewer, and it asks again */
 };
 
 static struct peer the_peer;
@@ -31,6 +34,7 @@ static void init(struct drain *d, int argc, char **argv)
 {
 	struct peer *p = &the_peer;
 	uint8_t *buf = malloc(META_BYTES_MAX);
+	struct kr_policy policy;
 	size_t len;
 
 	if (buf == NULL)
@@ -46,6 +50,8 @@ static void init(struct drain *d, int argc, char **argv)
 	p->due = (uint32_t)atoi(dp_arg(argc, argv, "--due", "8388608")) /
 		 p->block_bytes;
 	d->is_idle = p->due == 0;
+	kr_policy_defaults(&policy);
+	p->room = (uint32_t)(p->due * policy.window_room_permille / 1000);
 	d->peer = p;
 }
 
@@ -95,12 +101,15 @@ static void start(struct drain *d, struct drain_conn *c)
 			      d->count);
 }
 
+/* As a node does, swarm.c: several at once, in one segment. */
 static void ask(struct drain *d, struct drain_conn *c)
 {
 	const struct peer *p = d->peer;
-	uint8_t buf[KR_MSG_SMALL_MAX];
-	size_t len;
+	uint8_t buf[ASK_BYTES_MAX];
+	size_t len, all = 0;
 
+	if (c->asked + p->room > p->due)
+		return;
 	while (c->is_open && c->again_ns == 0 && c->asked < p->due) {
 		const uint32_t bytes =
 			kr_metainfo_piece_len(&p->meta, c->piece);
@@ -113,13 +122,19 @@ static void ask(struct drain *d, struct drain_conn *c)
 
 		if (c->asked == 0)
 			c->began_ns = dp_now_ns();
-		if (kr_msg_request_encode(KR_FRAME_REQUEST, &r, buf,
-					  sizeof(buf), &len) != KR_OK)
+		if (kr_msg_request_encode(KR_FRAME_REQUEST, &r, buf + all,
+					  sizeof(buf) - all, &len) != KR_OK)
 			dp_die_text("request", "does not encode");
-		dp_send_small(c->fd, buf, len);
+		all += len;
+		if (sizeof(buf) - all < KR_MSG_SMALL_MAX) {
+			dp_send_small(c->fd, buf, all);
+			all = 0;
+		}
 		c->asked += r.block_count;
 		c->piece = (c->piece + 1) % p->meta.piece_count;
 	}
+	if (all > 0)
+		dp_send_small(c->fd, buf, all);
 }
 
 static void rejected(struct drain *d, struct drain_conn *c,

@@ -421,6 +421,35 @@ static void ask_for_twelve(struct kr_policy *p)
 	p->window_min_bytes = p->window_max_bytes = 12 * PIECE;
 }
 
+static void ask_for_sixteen(struct kr_policy *p)
+{
+	p->window_min_bytes = p->window_max_bytes = 16 * PIECE;
+}
+
+/* One REQUEST for each piece that comes would wake the peer as often. */
+static void test_a_full_window_is_filled_again_in_one_go(void **state)
+{
+	struct script *s = script_new_with(KR_PEER_AGENT, ask_for_sixteen);
+	struct kr_msg_request m[16];
+	uint32_t blob;
+	(void)state;
+
+	assert_int_equal(script_add(s, 1, 60, false, 0, &blob), KR_OK);
+	script_accept(s, 9);
+	script_hello(s, 60, KR_PEER_AGENT);
+	script_open(s, 2, 1, 60, KR_HAVE_ALL);
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 16);
+	for (uint32_t i = 0; i < 16; i++)
+		requested(s, i, &m[i]);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST),
+				 i == 0 ? 16 : 0);
+		give_block(s, 2, m[i / 2].piece, i % 2);
+	}
+	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 2);
+	script_free(s);
+}
+
 static void order_strictly(struct kr_policy *p)
 {
 	p->blob_rank_permille = 1000;
@@ -589,6 +618,7 @@ int main(void)
 		T(test_have_lets_a_piece_be_asked),
 		T(test_the_end_closes_the_stream_of_a_complete_peer),
 		T(test_a_reader_is_served_first),
+		cmocka_unit_test(test_a_full_window_is_filled_again_in_one_go),
 		T(test_a_scarce_blob_lets_the_next_go_first),
 		T(test_a_reader_that_is_alone_is_fed_in_order),
 		T(test_a_reader_in_a_crowd_is_not),
