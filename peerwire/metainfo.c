@@ -74,18 +74,6 @@ static size_t hashes_len(const struct kr_metainfo *m)
 	return (size_t)m->piece_count * KR_SHA256_LEN;
 }
 
-static enum kr_err keep_hashes(const struct kr_alloc *alloc,
-			       struct kr_metainfo *m, const uint8_t *hashes)
-{
-	if (m->piece_count == 0)
-		return KR_OK;
-	m->hashes = alloc->get(alloc->ctx, hashes_len(m), 1);
-	if (m->hashes == NULL)
-		return KR_E_NOMEM;
-	memcpy(m->hashes, hashes, hashes_len(m));
-	return KR_OK;
-}
-
 size_t kr_metainfo_encoded_max(const struct kr_metainfo *m)
 {
 	return FIXED_LEN_MAX + hashes_len(m);
@@ -112,7 +100,9 @@ enum kr_err kr_metainfo_encode(const struct kr_metainfo *m, uint8_t *buf,
 	return kr_mp_w_done(&w, ret_len);
 }
 
-static enum kr_err set_id(const struct kr_alloc *alloc, struct kr_metainfo *m)
+/* And from then on its hashes are those of the encoding. */
+static enum kr_err encode_own(const struct kr_alloc *alloc,
+			      struct kr_metainfo *m)
 {
 	const size_t cap = kr_metainfo_encoded_max(m);
 	uint8_t *buf = alloc->get(alloc->ctx, cap, 1);
@@ -125,6 +115,8 @@ static enum kr_err set_id(const struct kr_alloc *alloc, struct kr_metainfo *m)
 	kr_sha256(buf, len, m->id);
 	m->encoded = buf;
 	m->encoded_len = len;
+	/* They are written last. */
+	m->hashes = m->piece_count > 0 ? buf + len - hashes_len(m) : NULL;
 	return KR_OK;
 }
 
@@ -135,21 +127,17 @@ enum kr_err kr_metainfo_make(const struct kr_alloc *alloc,
 {
 	struct kr_metainfo m = { .digest = *digest,
 				 .size_bytes = size_bytes,
-				 .piece_bytes = piece_bytes };
+				 .piece_bytes = piece_bytes,
+				 .hashes = hashes };
 
 	if (digest->alg >= KR_DIGEST_ALG_COUNT ||
 	    !sizes_ok(size_bytes, piece_bytes))
 		return KR_E_INVALID;
 	m.piece_count = kr_metainfo_piece_count_for(size_bytes, piece_bytes);
-	enum kr_err err = keep_hashes(alloc, &m, hashes);
+	const enum kr_err err = encode_own(alloc, &m);
 	if (err == KR_OK)
-		err = set_id(alloc, &m);
-	if (err != KR_OK) {
-		kr_metainfo_fini(alloc, &m);
-		return err;
-	}
-	*ret = m;
-	return KR_OK;
+		*ret = m;
+	return err;
 }
 
 struct fields { /* as they stand in the encoding, unchecked */
@@ -244,16 +232,13 @@ enum kr_err kr_metainfo_decode(const struct kr_alloc *alloc, const uint8_t *buf,
 		kr_metainfo_piece_count_for(m.size_bytes, m.piece_bytes);
 	if (f.hashes.len != hashes_len(&m))
 		return KR_E_PROTO;
-	err = keep_hashes(alloc, &m, f.hashes.ptr);
-	if (err != KR_OK)
-		return err;
 	m.encoded = alloc->get(alloc->ctx, len, 1);
-	if (m.encoded == NULL) {
-		kr_metainfo_fini(alloc, &m);
+	if (m.encoded == NULL)
 		return KR_E_NOMEM;
-	}
 	memcpy(m.encoded, buf, len);
 	m.encoded_len = len;
+	if (m.piece_count > 0)
+		m.hashes = m.encoded + (f.hashes.ptr - buf);
 	kr_sha256(buf, len, m.id);
 	*ret = m;
 	return KR_OK;
@@ -261,7 +246,6 @@ enum kr_err kr_metainfo_decode(const struct kr_alloc *alloc, const uint8_t *buf,
 
 void kr_metainfo_fini(const struct kr_alloc *alloc, struct kr_metainfo *m)
 {
-	alloc->put(alloc->ctx, m->hashes);
 	alloc->put(alloc->ctx, m->encoded);
 	*m = (struct kr_metainfo){ 0 };
 }

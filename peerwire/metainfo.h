@@ -35,8 +35,8 @@ struct kr_metainfo {
 	uint32_t piece_bytes; /* power of two */
 	uint32_t piece_count;
 	uint8_t id[KR_SHA256_LEN];
-	uint8_t *hashes;  /* piece_count * KR_SHA256_LEN, owned */
-	uint8_t *encoded; /* as it was made or decoded, owned */
+	const uint8_t *hashes; /* piece_count * KR_SHA256_LEN, in encoded */
+	uint8_t *encoded;      /* as it was made or decoded, owned */
 	size_t encoded_len;
 };
 
