@@ -8,8 +8,8 @@
  *	drain --cpu 12,34      # only the seconds that they have used
  *
  * After --warm seconds a window of --seconds is measured.  Prints one line of
- * name=value: bytes, seconds, gbs (10^9 bytes a second), server_cpu and
- * client_cpu (seconds per 10^9 bytes), server_s, requests, p50_us, p99_us,
+ * name=value: bytes, seconds, gbs (10^9 bytes a second), server_cpu,
+ * client_cpu and total_cpu (seconds per 10^9 bytes), server_s, requests, p50_us, p99_us,
  * max_us (from the request to its last byte), rejects; all_bytes: also those
  * before the window.
  */
@@ -143,7 +143,8 @@ static void report(struct drain *d, const struct snapshot *a,
 {
 	const double seconds = (double)(b->at_ns - a->at_ns) / 1e9;
 	const double gb = (double)(b->bytes - a->bytes) / 1e9;
-
+	const double server_s = b->server_s - a->server_s;
+	const double client_s = b->client_s - a->client_s;
 	const double per = gb > 0 ? gb : 1;
 
 	if (gb <= 0 && !d->is_idle)
@@ -151,12 +152,12 @@ static void report(struct drain *d, const struct snapshot *a,
 	qsort(d->latency_ns, d->latency_count, sizeof(d->latency_ns[0]),
 	      by_size);
 	printf("bytes=%" PRIu64 " seconds=%.3f gbs=%.4f server_cpu=%.4f "
-	       "client_cpu=%.4f server_s=%.4f requests=%" PRIu64
+	       "client_cpu=%.4f total_cpu=%.4f server_s=%.4f"
+	       " requests=%" PRIu64
 	       " p50_us=%.1f p99_us=%.1f max_us=%.1f rejects=%" PRIu64
 	       " all_bytes=%" PRIu64 "\n",
-	       b->bytes - a->bytes, seconds, gb / seconds,
-	       (b->server_s - a->server_s) / per,
-	       (b->client_s - a->client_s) / per, b->server_s - a->server_s,
+	       b->bytes - a->bytes, seconds, gb / seconds, server_s / per,
+	       client_s / per, (server_s + client_s) / per, server_s,
 	       b->requests - a->requests, quantile_us(d, .5),
 	       quantile_us(d, .99), quantile_us(d, 1), d->rejects, d->bytes);
 }
