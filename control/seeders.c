@@ -110,14 +110,11 @@ static enum kr_err load_meta(struct loan *l)
 
 	if (err != KR_OK)
 		return err;
-	err = kr_metainfo_decode(kr_alloc_heap(), buf, len, m);
+	err = kr_metainfo_decode_of(kr_alloc_heap(), &l->digest, buf, len, m);
 	free(buf);
-	if (err != KR_OK)
-		return err;
-	return kr_digest_equal(&m->digest, &l->digest) &&
-			       m->size_bytes == l->lease.size_bytes
-		       ? KR_OK
-		       : KR_E_CORRUPT;
+	if (err == KR_OK && m->size_bytes != l->lease.size_bytes)
+		err = KR_E_CORRUPT;
+	return err;
 }
 
 static void run_open(struct kr_job *j)

@@ -27,10 +27,9 @@ static enum kr_err load_meta(struct kr_seek *k)
 
 	if (err != KR_OK)
 		return err;
-	err = kr_metainfo_decode(kr_alloc_heap(), buf, len, &k->meta);
+	err = kr_metainfo_decode_of(kr_alloc_heap(), &k->digest, buf, len,
+				    &k->meta);
 	free(buf);
-	if (err == KR_OK && !kr_digest_equal(&k->meta.digest, &k->digest))
-		err = KR_E_CORRUPT;
 	return err;
 }
 

@@ -244,6 +244,24 @@ enum kr_err kr_metainfo_decode(const struct kr_alloc *alloc, const uint8_t *buf,
 	return KR_OK;
 }
 
+enum kr_err kr_metainfo_decode_of(const struct kr_alloc *alloc,
+				  const struct kr_digest *digest,
+				  const uint8_t *buf, size_t len,
+				  struct kr_metainfo *ret)
+{
+	struct kr_metainfo m;
+	const enum kr_err err = kr_metainfo_decode(alloc, buf, len, &m);
+
+	if (err != KR_OK)
+		return err;
+	if (!kr_digest_equal(&m.digest, digest)) {
+		kr_metainfo_fini(alloc, &m);
+		return KR_E_CORRUPT;
+	}
+	*ret = m;
+	return KR_OK;
+}
+
 void kr_metainfo_fini(const struct kr_alloc *alloc, struct kr_metainfo *m)
 {
 	alloc->put(alloc->ctx, m->encoded);

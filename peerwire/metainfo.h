@@ -72,6 +72,16 @@ KR_NODISCARD enum kr_err kr_metainfo_decode(const struct kr_alloc *alloc,
 					    const uint8_t *buf, size_t len,
 					    struct kr_metainfo *ret);
 
+/*
+ * The same of a metainfo that must be that of @digest.
+ *
+ * KR_E_CORRUPT  it is of another blob: nothing was kept
+ */
+KR_NODISCARD enum kr_err kr_metainfo_decode_of(const struct kr_alloc *alloc,
+					       const struct kr_digest *digest,
+					       const uint8_t *buf, size_t len,
+					       struct kr_metainfo *ret);
+
 /* Upper bound of the encoding's length. */
 size_t kr_metainfo_encoded_max(const struct kr_metainfo *m);
 

@@ -188,8 +188,9 @@ static void ref_pushed(void *ctx, enum kr_err err, const char *text)
 static enum kr_err push_ref(struct work *w, struct kr_bytes metainfo)
 {
 	struct kr_metainfo m;
-	enum kr_err err = kr_metainfo_decode(kr_alloc_heap(), metainfo.ptr,
-					     metainfo.len, &m);
+	enum kr_err err = kr_metainfo_decode_of(kr_alloc_heap(),
+						&w->call->refs[w->ref].digest,
+						metainfo.ptr, metainfo.len, &m);
 
 	if (err != KR_OK)
 		return err;

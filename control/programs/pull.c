@@ -134,15 +134,14 @@ static void located(struct kr_locate *l, enum kr_err err,
 		return;
 	}
 	if (err == KR_OK)
-		err = kr_metainfo_decode(kr_alloc_heap(), metainfo.ptr,
-					 metainfo.len, &m);
+		err = kr_metainfo_decode_of(kr_alloc_heap(), &call->digest,
+					    metainfo.ptr, metainfo.len, &m);
 	if (err != KR_OK) {
-		end(w, err, text);
+		end(w, err,
+		    err == KR_E_CORRUPT ? "metainfo of another blob" : text);
 		return;
 	}
-	if (!kr_digest_equal(&m.digest, &call->digest))
-		err = KR_E_CORRUPT;
-	else if (call->op == KR_REG_BLOB_STAT)
+	if (call->op == KR_REG_BLOB_STAT)
 		call->size = m.size_bytes;
 	else if (m.size_bytes > 0 && !is_too_large(w, m.size_bytes))
 		err = kr_transfer_fetch(
@@ -152,9 +151,7 @@ static void located(struct kr_locate *l, enum kr_err err,
 	const uint64_t size = m.size_bytes;
 	kr_metainfo_fini(kr_alloc_heap(), &m);
 	if (err != KR_OK || call->op == KR_REG_BLOB_STAT)
-		end(w, err,
-		    err == KR_E_CORRUPT ? "metainfo of another blob"
-					: kr_err_text(err));
+		end(w, err, kr_err_text(err));
 	else
 		have_blob(w, b, size);
 }

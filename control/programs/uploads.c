@@ -515,8 +515,8 @@ static void mount_found(struct kr_origins_ask *a, enum kr_err err,
 	if (err == KR_OK)
 		err = kr_origin_msg_metainfo_decode(result, &metainfo);
 	if (err == KR_OK)
-		err = kr_metainfo_decode(kr_alloc_heap(), metainfo.ptr,
-					 metainfo.len, &m);
+		err = kr_metainfo_decode_of(kr_alloc_heap(), &w->call->digest,
+					    metainfo.ptr, metainfo.len, &m);
 	if (err == KR_OK) {
 		err = kr_push_start(w->all->pusher, w->call->repo, &m, w,
 				    mounted, &w->push);

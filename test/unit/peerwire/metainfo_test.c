@@ -317,6 +317,25 @@ static void a_missing_key_is_refused(void **state)
 	assert_int_equal(decode(buf, len), KR_OK);
 }
 
+static void another_blobs_is_refused(void **state)
+{
+	struct kr_digest other = digest;
+	struct fault_alloc fa;
+	struct kr_metainfo m;
+	uint8_t buf[BUF_LEN];
+	const size_t len = encode(buf);
+	(void)state;
+
+	fault_alloc_init(&fa, UINT32_MAX);
+	assert_int_equal(
+		kr_metainfo_decode_of(&fa.alloc, &digest, buf, len, &m), KR_OK);
+	kr_metainfo_fini(&fa.alloc, &m);
+	other.bytes[0] ^= 1;
+	assert_int_equal(kr_metainfo_decode_of(&fa.alloc, &other, buf, len, &m),
+			 KR_E_CORRUPT);
+	assert_int_equal(fa.live, 0);
+}
+
 static enum kr_err make_and_read(struct fault_alloc *fa, const uint8_t *buf,
 				 size_t len)
 {
@@ -358,6 +377,7 @@ int main(void)
 		cmocka_unit_test(
 			encodings_that_contradict_themselves_are_refused),
 		cmocka_unit_test(a_missing_key_is_refused),
+		cmocka_unit_test(another_blobs_is_refused),
 		cmocka_unit_test(nothing_is_kept_when_memory_runs_out),
 	};
 	return cmocka_run_group_tests(tests, setup_group, NULL);
