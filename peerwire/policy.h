@@ -87,6 +87,10 @@ X(silence_ping_ns, 1000 * KR_POLICY_MS, KR_POLICY_NS, "silence_ping",          \
   "silent with requests open: ask whether it lives")                           \
 X(silence_close_ns, 2000 * KR_POLICY_MS, KR_POLICY_NS, "silence_close",        \
   "1 % of silent deaths cost 1.036 with 2 s")                                  \
+X(backlog_max_ns, 30000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                    \
+  "who is silent behind what others send us is waited for as long as that "    \
+  "takes, twice, and no longer than this: 20 hosts at 1 MB/s took seven "      \
+  "times as long as they need, and did not end at half of it")                 \
 X(keepalive_ns, 15000 * KR_POLICY_MS, KR_POLICY_NS, NULL,                      \
   "idle connections are pinged this often, closed after twice that")           \
 X(hello_ns, 5000 * KR_POLICY_MS, KR_POLICY_NS, "hello_timeout",                \

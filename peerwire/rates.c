@@ -3,7 +3,8 @@
  * bytes no faster than they allow, so a block on its way, or a frame behind
  * one, comes later than silence would explain.  Here is how much later, and
  * how much may be in flight so that it stays bearable.  Where nobody has a
- * limit all of it is 0.
+ * limit all of it is 0, but for what a slow card of ours explains, which we
+ * know only by what arrives.
  */
 #include "peerwire/state.h"
 
@@ -111,6 +112,19 @@ uint64_t kr_rate_silence_ns(const struct kr_node *n, const struct kr_conn *c)
 	return patient_ns(
 		n, kr_rate_window_bytes(n, down, true) + n->pol.block_bytes,
 		down);
+}
+
+uint64_t kr_rate_backlog_ns(const struct kr_node *n, const struct kr_conn *c)
+{
+	const uint64_t rate = kr_meter_bytes_per_s(n, &n->down);
+	uint64_t others = n->inflight_bytes;
+
+	kr_list_for_each (it, &c->requests)
+		others -= KR_CONTAINER_OF(it, struct kr_request, in_conn)->len;
+	if (rate == 0 || others == 0)
+		return 0;
+	return least(patient_ns(n, n->inflight_bytes, rate),
+		     n->pol.backlog_max_ns);
 }
 
 uint64_t kr_rate_serve_ns(const struct kr_node *n)

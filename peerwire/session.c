@@ -550,7 +550,10 @@ static void check_silence(struct kr_node *n, struct kr_conn *c)
 	const bool owes = c->request_count > 0 || c->late_ns > c->heard_ns;
 
 	if (c->in_body) {
-		if (n->now_ns - c->body_since_ns > body_max_ns(n, c)) {
+		const uint64_t took = n->now_ns - c->body_since_ns;
+
+		if (took > body_max_ns(n, c) &&
+		    took > kr_rate_backlog_ns(n, c)) {
 			kr_neighbours_failed(n, c, false);
 			kr_conn_close(n, c, KR_BYE_TIMEOUT);
 		}
@@ -568,7 +571,8 @@ static void check_silence(struct kr_node *n, struct kr_conn *c)
 		kr_conn_ping(n, c);
 	/* It had the time to answer the ping, too. */
 	if (silent >= close_ns && c->pinged_ns != 0 &&
-	    n->now_ns - c->pinged_ns >= close_ns - ping_ns) {
+	    n->now_ns - c->pinged_ns >= close_ns - ping_ns &&
+	    silent > kr_rate_backlog_ns(n, c)) {
 		kr_neighbours_failed(n, c, false);
 		kr_conn_close(n, c, KR_BYE_TIMEOUT);
 	}

@@ -513,6 +513,9 @@ uint64_t kr_rate_path_ns(const struct kr_node *n, const struct kr_conn *c);
 uint64_t kr_rate_silence_ns(const struct kr_node *n, const struct kr_conn *c);
 /* a block that we serve. */
 uint64_t kr_rate_serve_ns(const struct kr_node *n);
+/* How long something of @c may take that stands behind what we have asked for,
+ * as fast as that comes; 0 if we have asked nobody else. */
+uint64_t kr_rate_backlog_ns(const struct kr_node *n, const struct kr_conn *c);
 
 /* ---- slots.c ------------------------------------------------------------ */
 

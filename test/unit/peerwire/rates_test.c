@@ -131,6 +131,22 @@ static void test_what_is_not_told_is_taken_for_silence(void **state)
 	assert_true(t.timeouts > 0);
 }
 
+/* They find out: what the others send is why one of them is silent. */
+static void test_slow_hosts_need_not_be_told(void **state)
+{
+	const struct swarm o = { .up = 8 * SLOW,
+				 .down = 8 * SLOW,
+				 .untold = true,
+				 .hosts = 20,
+				 .size_bytes = 8 * MIB,
+				 .piece_bytes = 4 * SLOW };
+	struct totals t;
+	(void)state;
+
+	assert_true(run(&o, 1, &t) < 48 * WORLD_S); /* 16 at best */
+	assert_true(t.in >= (o.hosts - 1) * o.size_bytes);
+}
+
 /* With one source that tells its limit, the others pass pieces on instead of
  * all waiting for it. */
 static void test_peers_share_what_a_slow_seeder_gives(void **state)
@@ -344,6 +360,71 @@ static void test_our_own_limit_is_no_silence_of_the_peer(void **state)
 	script_free(s);
 }
 
+static void ask_for_eight(struct kr_policy *p)
+{
+	p->window_min_bytes = p->window_max_bytes = 8 * PIECE;
+}
+
+/* A block of what conn @from was asked for, and nothing for @ns. */
+static bool block_then_silence(struct script *s, uint32_t from, uint32_t piece,
+			       uint32_t block, uint64_t ns)
+{
+	const uint32_t conn = s->conn;
+	const uint64_t until_ns = s->now_ns + ns;
+	bool closed = false;
+
+	s->conn = from;
+	script_block(s, 2, piece, block * KR_BLOCK_BYTES, KR_BLOCK_BYTES);
+	script_body_done(s);
+	s->conn = conn;
+	while (!closed && s->now_ns < until_ns) {
+		script_wait(s, until_ns - s->now_ns);
+		closed = script_closed_for(s, KR_BYE_TIMEOUT);
+	}
+	return closed;
+}
+
+/* Is a peer that sent one block closed for 3 s of silence, in which nobody, or
+ * another one (@others), sent three? */
+static bool is_closed(bool others)
+{
+	struct script *s = script_new_with(KR_PEER_AGENT, ask_for_eight);
+	struct kr_msg_request m;
+	struct kr_frame_head h;
+	uint32_t blob, other = 0;
+	bool closed;
+
+	assert_int_equal(script_add(s, 1, 60, false, 0, &blob), KR_OK);
+	if (others) {
+		script_accept(s, 9);
+		script_hello(s, 60, KR_PEER_AGENT);
+		script_open(s, 2, 1, 60, KR_HAVE_NONE);
+		script_have(s, 2, 0, 3);
+		other = s->conn;
+	}
+	script_accept(s, 10);
+	script_hello(s, 61, KR_PEER_AGENT);
+	script_open(s, 2, 1, 60, KR_HAVE_ALL);
+	const uint8_t *body = script_frame(s, KR_FRAME_REQUEST, 0, &h);
+	assert_non_null(body);
+	assert_int_equal(kr_msg_request_decode(&h, body, &m), KR_OK);
+	closed = block_then_silence(s, s->conn, m.piece, 0,
+				    others ? WORLD_S / 10 : 3 * WORLD_S);
+	for (uint32_t i = 0; others && i < 3 && !closed; i++)
+		closed = block_then_silence(s, other, i, 0, WORLD_S);
+	script_free(s);
+	return closed;
+}
+
+/* What it owes may stand behind what others send.  Who is asked alone has no
+ * such excuse. */
+static void test_what_others_send_explains_silence(void **state)
+{
+	(void)state;
+	assert_true(is_closed(false));
+	assert_false(is_closed(true));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +432,7 @@ int main(void)
 			test_two_hosts_at_64_kib_a_second_lose_nothing),
 		cmocka_unit_test(test_a_crowd_at_64_kib_a_second_closes_nobody),
 		cmocka_unit_test(test_what_is_not_told_is_taken_for_silence),
+		cmocka_unit_test(test_slow_hosts_need_not_be_told),
 		cmocka_unit_test(test_peers_share_what_a_slow_seeder_gives),
 		cmocka_unit_test(test_slow_hosts_do_not_hold_up_fast_ones),
 		cmocka_unit_test(test_a_leech_gets_all_and_gives_nothing),
@@ -358,6 +440,7 @@ int main(void)
 		cmocka_unit_test(
 			test_a_slot_is_a_block_where_a_piece_takes_long),
 		cmocka_unit_test(test_our_own_limit_is_no_silence_of_the_peer),
+		cmocka_unit_test(test_what_others_send_explains_silence),
 	};
 
 	return cmocka_run_group_tests_name("rates", tests, NULL, NULL);
