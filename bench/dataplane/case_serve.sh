@@ -46,12 +46,11 @@ case_serve()
 
 serve_blocks() { drain blocks $BLOCKS / "$CONNS"; }
 
-# 24 MiB are what an agent with the default block buffers has asked
-# for while one seeder feeds it as fast as it can; when an eighth of them has
-# come it asks for more.  With fewer than its receive
-# buffer holds (32 MiB here) a client acknowledges each second segment while
-# the server sends it, in the time of the server; those of the others, who
-# asked for all of a layer, do not.
+# 24 MiB are what an agent with the default block buffers has asked for while
+# one seeder feeds it as fast as it can; when an eighth of them has come it asks
+# for more.  With fewer than its receive buffer holds (32 MiB here) a client
+# acknowledges each second segment while the server sends it, in the time of
+# the server; those of the others, who asked for all of a layer, do not.
 peer_ours()
 {
 	taskset -c 1 "$BIN/dp_drain" --way peer --port $((ORIGIN + 1)) \

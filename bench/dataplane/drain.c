@@ -9,9 +9,9 @@
  *
  * After --warm seconds a window of --seconds is measured.  Prints one line of
  * name=value: bytes, seconds, gbs (10^9 bytes a second), server_cpu,
- * client_cpu and total_cpu (seconds per 10^9 bytes), server_s, requests, p50_us, p99_us,
- * max_us (from the request to its last byte), rejects; all_bytes: also those
- * before the window.
+ * client_cpu and total_cpu (seconds per 10^9 bytes), server_s, requests,
+ * p50_us, p99_us, max_us (from the request to its last byte), rejects;
+ * all_bytes: also those before the window.
  */
 #define _GNU_SOURCE
 #include "bench/dataplane/drain.h"
@@ -152,8 +152,8 @@ static void report(struct drain *d, const struct snapshot *a,
 	qsort(d->latency_ns, d->latency_count, sizeof(d->latency_ns[0]),
 	      by_size);
 	printf("bytes=%" PRIu64 " seconds=%.3f gbs=%.4f server_cpu=%.4f "
-	       "client_cpu=%.4f total_cpu=%.4f server_s=%.4f"
-	       " requests=%" PRIu64
+	       "client_cpu=%.4f total_cpu=%.4f server_s=%.4f "
+	       "requests=%" PRIu64
 	       " p50_us=%.1f p99_us=%.1f max_us=%.1f rejects=%" PRIu64
 	       " all_bytes=%" PRIu64 "\n",
 	       b->bytes - a->bytes, seconds, gb / seconds, server_s / per,

@@ -30,18 +30,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The piece of the @nth REQUEST said last. */
-static uint32_t requested(const struct script *s, uint32_t nth,
-			  struct kr_msg_request *m)
-{
-	struct kr_frame_head h;
-	const uint8_t *body = script_frame(s, KR_FRAME_REQUEST, nth, &h);
-
-	assert_non_null(body);
-	assert_int_equal(kr_msg_request_decode(&h, body, m), KR_OK);
-	return m->piece;
-}
-
 /* The peer sends block @block of @piece, the driver moves it. */
 static void give_block(struct script *s, uint16_t stream, uint32_t piece,
 		       uint32_t block)
@@ -62,7 +50,8 @@ static void test_two_pieces_are_asked_of_a_peer(void **state)
 	struct script *s = *state;
 
 	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 2);
-	assert_int_not_equal(requested(s, 0, &a), requested(s, 1, &b));
+	assert_int_not_equal(script_requested(s, 0, &a),
+			     script_requested(s, 1, &b));
 	assert_int_equal(a.block_count, 2);
 }
 
@@ -71,7 +60,7 @@ static void test_a_piece_is_verified_then_announced(void **state)
 	struct kr_msg_request m;
 	struct script *s = *state;
 	struct kr_blob_stats st;
-	const uint32_t piece = requested(s, 0, &m);
+	const uint32_t piece = script_requested(s, 0, &m);
 
 	give_block(s, 2, piece, 1); /* in any order */
 	assert_null(script_find(s, KR_ACT_VERIFY));
@@ -93,7 +82,7 @@ static void test_the_next_piece_is_asked_while_the_last_block_comes(
 {
 	struct kr_msg_request m;
 	struct script *s = *state;
-	const uint32_t piece = requested(s, 0, &m);
+	const uint32_t piece = script_requested(s, 0, &m);
 
 	give_block(s, 2, piece, 0);
 	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 0);
@@ -106,7 +95,7 @@ static void test_a_liar_is_closed_and_reported(void **state)
 {
 	struct kr_msg_request m;
 	struct script *s = *state;
-	const uint32_t piece = requested(s, 0, &m);
+	const uint32_t piece = script_requested(s, 0, &m);
 
 	give_block(s, 2, piece, 0);
 	give_block(s, 2, piece, 1);
@@ -139,8 +128,8 @@ static void test_blocks_nobody_asked_for_close(void **state)
 		void *fresh = NULL;
 
 		setup(&fresh);
-		uint32_t piece = requested(fresh, 0, &a);
-		requested(fresh, 1, &b);
+		uint32_t piece = script_requested(fresh, 0, &a);
+		script_requested(fresh, 1, &b);
 		piece += bad[i].piece_step;
 		while (bad[i].piece_step == 1 &&
 		       (piece % 8 == a.piece || piece % 8 == b.piece))
@@ -157,7 +146,7 @@ static void test_a_block_that_comes_twice_closes(void **state)
 {
 	struct kr_msg_request m;
 	struct script *s = *state;
-	const uint32_t piece = requested(s, 0, &m);
+	const uint32_t piece = script_requested(s, 0, &m);
 
 	give_block(s, 2, piece, 0);
 	script_block(s, 2, piece, 0, KR_BLOCK_BYTES);
@@ -174,8 +163,8 @@ static void test_busy_is_asked_again_later(void **state)
 	uint8_t buf[KR_MSG_SMALL_MAX];
 	size_t len;
 
-	requested(s, 0, &a);
-	requested(s, 1, &b);
+	script_requested(s, 0, &a);
+	script_requested(s, 1, &b);
 	m.piece = a.piece;
 	assert_int_equal(kr_msg_reject_encode(&m, buf, sizeof(buf), &len),
 			 KR_OK);
@@ -210,20 +199,18 @@ static void test_a_reset_gives_pieces_back(void **state)
 	struct kr_node_stats st;
 	struct script *s = *state;
 
-	give_block(s, 2, requested(s, 0, &m), 0);
+	give_block(s, 2, script_requested(s, 0, &m), 0);
 	kr_node_conn_closed(s->node, s->now_ns, s->conn, KR_E_RESET);
 	script_drain(s);
 	kr_node_stats(s->node, &st);
 	assert_int_equal(st.inflight_bytes, 0);
-	script_accept(s, 10);
-	script_hello(s, 61, KR_PEER_AGENT);
-	script_open(s, 2, 1, 8, KR_HAVE_ALL);
+	script_join(s, 61, KR_PEER_AGENT, 1, 8, KR_HAVE_ALL);
 	/* What is half there comes first, the missing block alone. */
-	assert_int_equal(requested(s, 0, &m), m.piece);
+	assert_int_equal(script_requested(s, 0, &m), m.piece);
 	struct kr_msg_request rest;
 	bool seen = false;
 	for (uint32_t i = 0; i < script_frame_count(s, KR_FRAME_REQUEST); i++) {
-		requested(s, i, &rest);
+		script_requested(s, i, &rest);
 		seen |= rest.first_block == 1 && rest.block_count == 1;
 	}
 	assert_true(seen);
@@ -233,9 +220,7 @@ static void test_a_reset_gives_pieces_back(void **state)
 
 static uint32_t second_peer(struct script *s, enum kr_peer_role role)
 {
-	script_accept(s, 10);
-	script_hello(s, 61, role);
-	script_open(s, 2, 1, 8, KR_HAVE_ALL);
+	script_join(s, 61, role, 1, 8, KR_HAVE_ALL);
 	return s->conn;
 }
 
@@ -269,7 +254,7 @@ static bool asks_for(const struct script *s, uint32_t block)
 	struct kr_msg_request m;
 
 	for (uint32_t i = 0; i < script_frame_count(s, KR_FRAME_REQUEST); i++) {
-		requested(s, i, &m);
+		script_requested(s, i, &m);
 		if (m.first_block <= block &&
 		    block - m.first_block < m.block_count)
 			return true;
@@ -295,9 +280,7 @@ static void test_a_block_that_stalls_is_taken_from_another(void **state)
 	script_block(s, 4, 0, 0, KR_BLOCK_BYTES);
 	assert_non_null(script_find(s, KR_ACT_BODY));
 
-	script_accept(s, 10);
-	script_hello(s, 61, KR_PEER_AGENT);
-	script_open(s, 2, 2, 1, KR_HAVE_ALL);
+	script_join(s, 61, KR_PEER_AGENT, 2, 1, KR_HAVE_ALL);
 	for (i = 0; i < 1000 && !asks_for(s, 0); i++) {
 		script_plain(s, KR_FRAME_LOAD, 0, 0); /* it is there */
 		if (!asks_for(s, 0))
@@ -325,13 +308,13 @@ static void test_a_mixed_corrupt_piece_blames_nobody_yet(void **state)
 	struct kr_msg_request a, b;
 	struct kr_node_stats st;
 
-	requested(s, 0, &a);
+	script_requested(s, 0, &a);
 	give_block(s, 2, a.piece, 0);
 	kr_node_conn_closed(s->node, s->now_ns, first, KR_E_RESET);
 	script_drain(s);
 	second_peer(s, KR_PEER_AGENT);
 	for (uint32_t i = 0; i < script_frame_count(s, KR_FRAME_REQUEST); i++)
-		if (requested(s, i, &b) == a.piece)
+		if (script_requested(s, i, &b) == a.piece)
 			break;
 	assert_int_equal(b.piece, a.piece);
 	give_block(s, 2, a.piece, 1);
@@ -352,12 +335,10 @@ static void test_have_lets_a_piece_be_asked(void **state)
 
 	kr_node_blob_remove(s->node, s->now_ns, fx.blob);
 	assert_int_equal(script_add(s, 2, 8, false, 0, &blob), KR_OK);
-	script_accept(s, 11);
-	script_hello(s, 62, KR_PEER_AGENT);
-	script_open(s, 2, 2, 8, KR_HAVE_NONE);
+	script_join(s, 62, KR_PEER_AGENT, 2, 8, KR_HAVE_NONE);
 	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 0);
 	script_have(s, 2, 5, 1);
-	assert_int_equal(requested(s, 0, &m), 5);
+	assert_int_equal(script_requested(s, 0, &m), 5);
 	script_have(s, 2, 7, 2); /* there is no piece 8 */
 	assert_true(script_closed_for(s, KR_BYE_PROTO));
 }
@@ -373,7 +354,7 @@ static void note_requests(const struct script *s, struct asked *a)
 	struct kr_msg_request m;
 
 	for (uint32_t i = 0; i < script_frame_count(s, KR_FRAME_REQUEST); i++)
-		a->pieces[a->count++] = requested(s, i, &m);
+		a->pieces[a->count++] = script_requested(s, i, &m);
 }
 
 static void test_the_end_closes_the_stream_of_a_complete_peer(void **state)
@@ -409,11 +390,9 @@ static void test_a_reader_is_served_first(void **state)
 	assert_int_equal(script_add(s, 3, 500, false, 0, &blob), KR_OK);
 	kr_node_blob_reader(s->node, s->now_ns, blob, 0, 100);
 	script_drain(s);
-	script_accept(s, 12);
-	script_hello(s, 63, KR_PEER_AGENT);
-	script_open(s, 2, 3, 500, KR_HAVE_ALL);
-	assert_int_equal(requested(s, 0, &m), 100);
-	assert_int_equal(requested(s, 1, &m), 101);
+	script_join(s, 63, KR_PEER_AGENT, 3, 500, KR_HAVE_ALL);
+	assert_int_equal(script_requested(s, 0, &m), 100);
+	assert_int_equal(script_requested(s, 1, &m), 101);
 }
 
 static void ask_for_twelve(struct kr_policy *p)
@@ -435,12 +414,10 @@ static void test_a_full_window_is_filled_again_in_one_go(void **state)
 	(void)state;
 
 	assert_int_equal(script_add(s, 1, 60, false, 0, &blob), KR_OK);
-	script_accept(s, 9);
-	script_hello(s, 60, KR_PEER_AGENT);
-	script_open(s, 2, 1, 60, KR_HAVE_ALL);
+	script_join(s, 60, KR_PEER_AGENT, 1, 60, KR_HAVE_ALL);
 	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 16);
 	for (uint32_t i = 0; i < 16; i++)
-		requested(s, i, &m[i]);
+		script_requested(s, i, &m[i]);
 	for (uint32_t i = 0; i < 4; i++) {
 		assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST),
 				 i == 0 ? 16 : 0);
@@ -467,16 +444,14 @@ static bool first_is_first(uint32_t count)
 
 	assert_int_equal(script_add(s, 3, 60, false, 0, &blob), KR_OK);
 	assert_int_equal(script_add(s, 4, 60, false, 0, &blob), KR_OK);
-	script_accept(s, 11);
-	script_hello(s, 62, KR_PEER_AGENT);
-	script_open(s, 2, 3, 60, KR_HAVE_NONE);
+	script_join(s, 62, KR_PEER_AGENT, 3, 60, KR_HAVE_NONE);
 	script_open(s, 4, 4, 60, KR_HAVE_ALL);
-	requested(s, 0, &m); /* it fills the window */
+	script_requested(s, 0, &m); /* it fills the window */
 	assert_int_equal(m.stream, 4);
 	script_have(s, 2, 0, count);
 	assert_int_equal(script_frame_count(s, KR_FRAME_REQUEST), 0);
 	give_block(s, 4, m.piece, 0);
-	requested(s, 0, &m);
+	script_requested(s, 0, &m);
 	script_free(s);
 	return m.stream == 2;
 }
@@ -508,17 +483,14 @@ static bool reads_in_order(enum kr_peer_role role, enum kr_have_form form,
 		kr_node_blob_peers(s->node, s->now_ns, blob, hint, 1);
 	script_drain(s);
 	if (role != KR_PEER_ROLE_COUNT) {
-		script_accept(s, 11);
-		script_hello(s, 62, role);
-		script_open(s, 2, 3, 60, form);
+		script_join(s, 62, role, 3, 60, form);
 	}
-	script_accept(s, 12);
-	script_hello(s, 63, KR_PEER_ORIGIN);
-	script_open(s, 2, 3, 60, KR_HAVE_ALL);
+	script_join(s, 63, KR_PEER_ORIGIN, 3, 60, KR_HAVE_ALL);
 	const uint32_t count = script_frame_count(s, KR_FRAME_REQUEST);
 
 	assert_true(count >= 4); /* by chance: one in a hundred thousand */
-	while (in_order < count && requested(s, in_order, &m) == 10 + in_order)
+	while (in_order < count &&
+	       script_requested(s, in_order, &m) == 10 + in_order)
 		in_order++;
 	script_free(s);
 	return in_order == count;

@@ -26,9 +26,7 @@ static void hint(struct script *s, uint32_t blob, uint8_t host, bool complete)
 static uint32_t join(struct script *s, uint8_t id, uint8_t n,
 		     enum kr_have_form form)
 {
-	script_accept(s, id);
-	script_hello(s, id, KR_PEER_AGENT);
-	script_open(s, 2, n, 8, form);
+	script_join(s, id, KR_PEER_AGENT, n, 8, form);
 	return s->conn;
 }
 

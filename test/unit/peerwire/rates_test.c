@@ -312,9 +312,8 @@ static void test_a_slot_is_a_block_where_a_piece_takes_long(void **state)
 	(void)state;
 	assert_int_equal(script_add(s, 1, 4, true, 0, &blob), KR_OK);
 	for (uint8_t i = 0; i < 3; i++) {
-		script_accept(s, (uint8_t)(60 + i));
-		script_hello(s, (uint8_t)(60 + i), KR_PEER_AGENT);
-		script_open(s, 2, 1, 4, KR_HAVE_NONE);
+		script_join(s, (uint8_t)(60 + i), KR_PEER_AGENT, 1, 4,
+			    KR_HAVE_NONE);
 		conns[i] = s->conn;
 	}
 	for (uint32_t i = 0; i < 3; i++) {
@@ -336,9 +335,7 @@ static void test_our_own_limit_is_no_silence_of_the_peer(void **state)
 	(void)state;
 	assert_int_equal(script_add(s, 1, 4, true, 0, &seeded), KR_OK);
 	assert_int_equal(script_add(s, 2, 4, false, 0, &wanted), KR_OK);
-	script_accept(s, 60);
-	script_hello(s, 60, KR_PEER_AGENT);
-	script_open(s, 2, 1, 4, KR_HAVE_NONE);
+	script_join(s, 60, KR_PEER_AGENT, 1, 4, KR_HAVE_NONE);
 	script_open(s, 4, 2, 4, KR_HAVE_ALL); /* it owes us from now on */
 	script_request(s, KR_FRAME_REQUEST, 2, 0, 0, 1);
 	const uint32_t conn = s->conn;
@@ -390,25 +387,17 @@ static bool is_closed(bool others)
 {
 	struct script *s = script_new_with(KR_PEER_AGENT, ask_for_eight);
 	struct kr_msg_request m;
-	struct kr_frame_head h;
 	uint32_t blob, other = 0;
 	bool closed;
 
 	assert_int_equal(script_add(s, 1, 60, false, 0, &blob), KR_OK);
 	if (others) {
-		script_accept(s, 9);
-		script_hello(s, 60, KR_PEER_AGENT);
-		script_open(s, 2, 1, 60, KR_HAVE_NONE);
+		script_join(s, 60, KR_PEER_AGENT, 1, 60, KR_HAVE_NONE);
 		script_have(s, 2, 0, 3);
 		other = s->conn;
 	}
-	script_accept(s, 10);
-	script_hello(s, 61, KR_PEER_AGENT);
-	script_open(s, 2, 1, 60, KR_HAVE_ALL);
-	const uint8_t *body = script_frame(s, KR_FRAME_REQUEST, 0, &h);
-	assert_non_null(body);
-	assert_int_equal(kr_msg_request_decode(&h, body, &m), KR_OK);
-	closed = block_then_silence(s, s->conn, m.piece, 0,
+	script_join(s, 61, KR_PEER_AGENT, 1, 60, KR_HAVE_ALL);
+	closed = block_then_silence(s, s->conn, script_requested(s, 0, &m), 0,
 				    others ? WORLD_S / 10 : 3 * WORLD_S);
 	for (uint32_t i = 0; others && i < 3 && !closed; i++)
 		closed = block_then_silence(s, other, i, 0, WORLD_S);

@@ -214,6 +214,39 @@ static inline void script_open(struct script *s, uint16_t stream, uint8_t n,
 	script_bytes(s, buf, len);
 }
 
+/* The peer connects to the node. */
+static inline void script_accept(struct script *s, uint8_t host)
+{
+	const struct kr_addr from = script_addr(host);
+
+	assert_int_equal(
+		kr_node_conn_accepted(s->node, s->now_ns, &from, &s->conn),
+		KR_OK);
+	script_drain(s);
+}
+
+/* A peer connects, says HELLO and opens blob @n on stream 2. */
+static inline void script_join(struct script *s, uint8_t id,
+			       enum kr_peer_role role, uint8_t n,
+			       uint32_t pieces, enum kr_have_form form)
+{
+	script_accept(s, id);
+	script_hello(s, id, role);
+	script_open(s, 2, n, pieces, form);
+}
+
+/* The @nth REQUEST that was sent since something was said; its piece. */
+static inline uint32_t script_requested(const struct script *s, uint32_t nth,
+					struct kr_msg_request *ret)
+{
+	struct kr_frame_head h;
+	const uint8_t *body = script_frame(s, KR_FRAME_REQUEST, nth, &h);
+
+	assert_non_null(body);
+	assert_int_equal(kr_msg_request_decode(&h, body, ret), KR_OK);
+	return ret->piece;
+}
+
 /* By somebody who gets @gets_kib_s. */
 static inline void script_request_of(struct script *s, enum kr_frame_type type,
 				     uint16_t stream, uint32_t piece,
@@ -324,17 +357,6 @@ static inline struct script *script_new_with(enum kr_peer_role role,
 static inline struct script *script_new(enum kr_peer_role role)
 {
 	return script_new_with(role, NULL);
-}
-
-/* The peer connects to the node. */
-static inline void script_accept(struct script *s, uint8_t host)
-{
-	const struct kr_addr from = script_addr(host);
-
-	assert_int_equal(
-		kr_node_conn_accepted(s->node, s->now_ns, &from, &s->conn),
-		KR_OK);
-	script_drain(s);
 }
 
 static inline void script_free(struct script *s)

@@ -19,9 +19,8 @@ static int setup_with(void **state, enum kr_peer_role role, uint32_t pieces)
 	if (script_add(f->s, 1, pieces, true, 0, &f->blob) != KR_OK)
 		return -1;
 	for (uint8_t i = 0; i < PEERS; i++) {
-		script_accept(f->s, (uint8_t)(60 + i));
-		script_hello(f->s, (uint8_t)(60 + i), KR_PEER_AGENT);
-		script_open(f->s, 2, 1, pieces, KR_HAVE_NONE);
+		script_join(f->s, (uint8_t)(60 + i), KR_PEER_AGENT, 1, pieces,
+			    KR_HAVE_NONE);
 		f->conns[i] = f->s->conn;
 	}
 	*state = f;
@@ -225,9 +224,8 @@ static void test_a_seeder_in_a_crowd_reveals_distinct_pieces(void **state)
 	assert_int_equal(script_add(s, 1, 64, true, 0, &blob), KR_OK);
 	for (uint8_t i = 0; i < PEERS; i++) {
 		other = s->conn;
-		script_accept(s, (uint8_t)(60 + i));
-		script_hello(s, (uint8_t)(60 + i), KR_PEER_AGENT);
-		script_open(s, 2, 1, 64, KR_HAVE_NONE);
+		script_join(s, (uint8_t)(60 + i), KR_PEER_AGENT, 1, 64,
+			    KR_HAVE_NONE);
 		told = opened_set(s);
 		assert_int_equal(__builtin_popcountll(told),
 				 s->policy.reveal_pieces);
@@ -260,23 +258,18 @@ static void test_what_the_first_left_is_for_the_crowd(void **state)
 	(void)state;
 
 	assert_int_equal(script_add(s, 1, 64, true, 0, &blob), KR_OK);
-	script_accept(s, 60);
-	script_hello(s, 60, KR_PEER_AGENT);
-	script_open(s, 2, 1, 64, KR_HAVE_NONE);
+	script_join(s, 60, KR_PEER_AGENT, 1, 64, KR_HAVE_NONE);
 	while (s->now_ns < alone_ns)
 		script_wait(s, 100 * KR_POLICY_MS);
 	for (uint32_t piece = 0; piece < 4; piece++)
 		script_request(s, KR_FRAME_REQUEST, 2, piece, 0, 2);
 	for (uint8_t i = 1; i < s->policy.reveal_neighbours_min; i++) {
-		script_accept(s, (uint8_t)(60 + i));
-		script_hello(s, (uint8_t)(60 + i), KR_PEER_AGENT);
-		script_open(s, 2, 1, 64, KR_HAVE_NONE);
+		script_join(s, (uint8_t)(60 + i), KR_PEER_AGENT, 1, 64,
+			    KR_HAVE_NONE);
 		assert_true(opened_set(s) == 0); /* nothing is left */
 	}
 	script_wait(s, s->policy.tick_ns);
-	script_accept(s, 90);
-	script_hello(s, 90, KR_PEER_AGENT);
-	script_open(s, 2, 1, 64, KR_HAVE_NONE);
+	script_join(s, 90, KR_PEER_AGENT, 1, 64, KR_HAVE_NONE);
 	const uint64_t last = opened_set(s);
 	assert_int_equal(__builtin_popcountll(last), s->policy.reveal_pieces);
 	assert_true((last & 0xf) == 0); /* those are on their way */
