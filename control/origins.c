@@ -7,6 +7,7 @@
 
 #include "control/health.h"
 #include "control/origin_msg.h"
+#include "core/alloc.h"
 #include "core/list.h"
 #include "core/log.h"
 
@@ -380,6 +381,21 @@ void kr_origins_metainfo(struct kr_origins *o, struct kr_origins_ask *a,
 {
 	a->is_stat = false;
 	ask(o, a, "origin.metainfo", ns, d, done);
+}
+
+enum kr_err kr_origins_metainfo_read(struct kr_bytes result,
+				     const struct kr_digest *d,
+				     struct kr_metainfo *ret, const char **text)
+{
+	struct kr_bytes metainfo;
+	enum kr_err err = kr_origin_msg_metainfo_decode(result, &metainfo);
+
+	if (err == KR_OK)
+		err = kr_metainfo_decode_of(kr_alloc_heap(), d, metainfo.ptr,
+					    metainfo.len, ret);
+	if (err == KR_E_CORRUPT)
+		*text = "an origin sent the metainfo of another blob";
+	return err;
 }
 
 void kr_origins_stat(struct kr_origins *o, struct kr_origins_ask *a,

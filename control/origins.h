@@ -23,6 +23,7 @@
 #include "core/digest.h"
 #include "core/err.h"
 #include "core/io.h"
+#include "peerwire/metainfo.h"
 #include "peerwire/node.h"
 
 struct kr_origins;
@@ -101,6 +102,17 @@ struct kr_origins_ask { /* embedded by the caller; private */
 void kr_origins_metainfo(struct kr_origins *o, struct kr_origins_ask *a,
 			 const char *ns, const struct kr_digest *d,
 			 kr_origins_ask_fn *done);
+
+/*
+ * Read what was answered to that, which must be of @d.  Where it is not,
+ * *@text says so; it is left alone else.
+ *
+ * KR_E_CORRUPT  the metainfo of another blob
+ */
+KR_NODISCARD enum kr_err kr_origins_metainfo_read(struct kr_bytes result,
+						  const struct kr_digest *d,
+						  struct kr_metainfo *ret,
+						  const char **text);
 
 /* Does anybody have it?  Being told wrongly that nobody does costs a second
  * upload, so one "not found" suffices. */

@@ -5,7 +5,6 @@
 
 #include "control/blob_hash.h"
 #include "control/index_msg.h"
-#include "control/origin_msg.h"
 #include "core/list.h"
 #include "peerwire/metainfo.h"
 
@@ -185,12 +184,12 @@ static void ref_pushed(void *ctx, enum kr_err err, const char *text)
 	next_ref(w);
 }
 
-static enum kr_err push_ref(struct work *w, struct kr_bytes metainfo)
+static enum kr_err push_ref(struct work *w, struct kr_bytes result,
+			    const char **text)
 {
 	struct kr_metainfo m;
-	enum kr_err err = kr_metainfo_decode_of(kr_alloc_heap(),
-						&w->call->refs[w->ref].digest,
-						metainfo.ptr, metainfo.len, &m);
+	enum kr_err err = kr_origins_metainfo_read(
+		result, &w->call->refs[w->ref].digest, &m, text);
 
 	if (err != KR_OK)
 		return err;
@@ -204,7 +203,6 @@ static void ref_found(struct kr_origins_ask *a, enum kr_err err,
 		      struct kr_bytes result, const char *text)
 {
 	struct work *w = KR_CONTAINER_OF(a, struct work, ask);
-	struct kr_bytes metainfo;
 
 	if (w->canceled) {
 		end(w, KR_E_CANCELED, NULL);
@@ -218,9 +216,7 @@ static void ref_found(struct kr_origins_ask *a, enum kr_err err,
 	if (err != KR_OK)
 		w->call->missing_ref = w->ref;
 	if (err == KR_OK)
-		err = kr_origin_msg_metainfo_decode(result, &metainfo);
-	if (err == KR_OK)
-		err = push_ref(w, metainfo);
+		err = push_ref(w, result, &text);
 	if (err != KR_OK)
 		end(w, err, text);
 }

@@ -507,16 +507,13 @@ static void mount_found(struct kr_origins_ask *a, enum kr_err err,
 			struct kr_bytes result, const char *text)
 {
 	struct work *w = KR_CONTAINER_OF(a, struct work, ask);
-	struct kr_bytes metainfo;
 	struct kr_metainfo m;
 
 	if (w->canceled)
 		err = KR_E_CANCELED;
 	if (err == KR_OK)
-		err = kr_origin_msg_metainfo_decode(result, &metainfo);
-	if (err == KR_OK)
-		err = kr_metainfo_decode_of(kr_alloc_heap(), &w->call->digest,
-					    metainfo.ptr, metainfo.len, &m);
+		err = kr_origins_metainfo_read(result, &w->call->digest, &m,
+					       &text);
 	if (err == KR_OK) {
 		err = kr_push_start(w->all->pusher, w->call->repo, &m, w,
 				    mounted, &w->push);
